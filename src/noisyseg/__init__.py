@@ -1,0 +1,1 @@
+"""noisyseg: five studies of medical image segmentation with imperfect labels."""

@@ -1,0 +1,229 @@
+"""Scores of a segmentation against a reference, and what they support.
+
+One long table holds everything: a row is one case, structure and metric. The unit of
+every statement is the case (a person), never the voxel or the slice.
+"""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from noisyseg import volume
+
+METRICS = ("dice", "hd95_mm", "nsd")
+CONFIDENCE = 0.95
+
+
+def score(reference, predicted, table, tolerance_mm):
+    """Dice, HD95 and NSD of every structure of one volume.
+
+    Parameters
+    ----------
+    reference, predicted : Volume
+        Integer labels of shape (X, Y, Z) on one grid.
+    table : LabelTable
+        The structures to score, background included.
+    tolerance_mm : float
+        Distance within which two surfaces count as the same in NSD.
+
+    Returns
+    -------
+    DataFrame with columns structure, metric, value
+        A structure that one side lacks is a miss: Dice 0, NSD 0, HD95 the diagonal of
+        the volume in mm. Absent on both sides: NaN, and counted by `summarise`.
+
+    Notes
+    -----
+    Surface distances between the boundary voxels are MONAI's; HD95 is the larger of
+    the two directed 95th percentiles (Huttenlocher et al. 1993; Taha & Hanbury 2015),
+    NSD follows Nikolov et al. 2018 on voxel boundaries.
+    """
+    volume.check_same_grid(reference, predicted, "reference", "predicted")
+    rows = []
+    for value, structure in enumerate(table.names):
+        truth, pred = reference.data == value, predicted.data == value
+        scores = (dice(truth, pred), *_surface(truth, pred, reference, tolerance_mm))
+        for metric, result in zip(METRICS, scores, strict=True):
+            rows.append((structure, metric, result))
+    return pd.DataFrame(rows, columns=["structure", "metric", "value"])
+
+
+def dice(truth, pred):
+    """Overlap of two masks, 2|A & B| / (|A| + |B|).
+
+    Parameters
+    ----------
+    truth, pred : bool array of any one shape
+
+    Returns
+    -------
+    float in [0, 1]; NaN when both masks are empty (the score is undefined).
+
+    Examples
+    --------
+    >>> a = np.zeros((4, 4, 1), bool); a[:2] = True     # 8 voxels
+    >>> b = np.zeros((4, 4, 1), bool); b[1:3] = True    # 8 voxels, 4 shared
+    >>> dice(a, b)
+    0.5
+    """
+    total = np.count_nonzero(truth) + np.count_nonzero(pred)
+    return float(2 * np.count_nonzero(truth & pred) / total) if total else np.nan
+
+
+def _surface(truth, pred, grid, tolerance_mm):
+    """HD95 (mm) and NSD of two masks, misses and absences spelt out."""
+    if not truth.any() and not pred.any():
+        return np.nan, np.nan
+    if not truth.any() or not pred.any():
+        diagonal_mm = np.linalg.norm(np.array(grid.shape) * grid.spacing_mm)
+        return float(diagonal_mm), 0.0
+    there, back = _surface_distances_mm(truth, pred, grid.spacing_mm)
+    hd95_mm = max(np.percentile(there, 95), np.percentile(back, 95))
+    near = np.count_nonzero(there <= tolerance_mm) + np.count_nonzero(
+        back <= tolerance_mm
+    )
+    return float(hd95_mm), float(near / (len(there) + len(back)))
+
+
+def _surface_distances_mm(truth, pred, spacing_mm):
+    """Distances from each boundary voxel to the other boundary, both directions."""
+    import torch
+    from monai.metrics.utils import get_edge_surface_distance
+
+    with warnings.catch_warnings():
+        # MONAI 1.6 warns about an argument that it passes to itself.
+        warnings.simplefilter("ignore", FutureWarning)
+        _, (there, back), _ = get_edge_surface_distance(
+            torch.from_numpy(pred),
+            torch.from_numpy(truth),
+            spacing=spacing_mm,
+            symmetric=True,
+        )
+    return np.asarray(there), np.asarray(back)
+
+
+def mean_over_seeds(scores):
+    """One value per case: the mean over seeds and folds of a long table.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        Columns arm, seed, reference, case, structure, metric, value.
+    """
+    keys = ["arm", "reference", "case", "structure", "metric"]
+    return scores.groupby(keys, sort=False)["value"].mean().reset_index()
+
+
+def summarise(scores):
+    """Mean, SD, interval and seed spread of every arm, reference, structure, metric.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        Long table with columns arm, seed, reference, case, structure, metric, value.
+
+    Returns
+    -------
+    DataFrame with columns arm, reference, structure, metric, mean, sd, low, high
+        (95 % BCa bootstrap over cases), cases, undefined (cases without a value) and
+        seed_sd (SD over seeds of the mean over cases; NaN with one seed).
+    """
+    keys = ["arm", "reference", "structure", "metric"]
+    by_seed = scores.groupby([*keys, "seed"])["value"].mean().groupby(keys)
+    seed_sd = by_seed.std().to_dict()
+    rows = []
+    for key, group in mean_over_seeds(scores).groupby(keys, sort=False):
+        values = group["value"].dropna().to_numpy()
+        low, high = interval(values)
+        mean = values.mean() if len(values) else np.nan
+        sd = values.std(ddof=1) if len(values) > 1 else np.nan
+        undefined = len(group) - len(values)
+        row = (*key, mean, sd, low, high, len(values), undefined, seed_sd[key])
+        rows.append(row)
+    numbers = ["mean", "sd", "low", "high", "cases", "undefined", "seed_sd"]
+    return pd.DataFrame(rows, columns=keys + numbers)
+
+
+def interval(values):
+    """95 % BCa bootstrap interval of the mean.
+
+    Parameters
+    ----------
+    values : float array (N,)
+        One value per case, no NaN.
+
+    Returns
+    -------
+    low, high : float
+        NaN with fewer than three cases; the value itself when all are equal.
+    """
+    if len(values) < 3:
+        return np.nan, np.nan
+    if np.ptp(values) == 0:
+        return float(values[0]), float(values[0])
+    found = stats.bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=2000,
+        confidence_level=CONFIDENCE,
+        rng=np.random.default_rng(0),
+    )
+    return tuple(float(end) for end in found.confidence_interval)
+
+
+def compare(scores, arm, other):
+    """Paired difference arm - other of every reference, structure and metric.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        Long table as in `summarise`.
+    arm, other : str
+        Names of the two arms; both must hold the same cases.
+
+    Returns
+    -------
+    DataFrame with columns reference, structure, metric, difference, low, high, p,
+        p_holm (Wilcoxon signed-rank, exact for few cases; Holm over structures),
+        seed_spread (the larger seed SD of the two arms) and clear: True when the
+        interval excludes zero *and* the difference exceeds the seed spread.
+    """
+    table = mean_over_seeds(scores).pivot(
+        index=["reference", "structure", "metric", "case"],
+        columns="arm",
+        values="value",
+    )
+    spread = summarise(scores).set_index(["arm", "reference", "structure", "metric"])
+    rows = []
+    differences = (table[arm] - table[other]).dropna()
+    for key, group in differences.groupby(level=[0, 1, 2], sort=False):
+        low, high = interval(group.to_numpy())
+        seed_spread = spread["seed_sd"].reindex([(arm, *key), (other, *key)]).max()
+        rows.append((*key, group.mean(), low, high, _wilcoxon(group), seed_spread))
+    columns = ["reference", "structure", "metric", "difference", "low", "high", "p"]
+    found = pd.DataFrame(rows, columns=[*columns, "seed_spread"])
+    families = found.groupby(["reference", "metric"], sort=False)["p"]
+    found["p_holm"] = families.transform(_holm)
+    excludes_zero = (found["low"] > 0) | (found["high"] < 0)
+    beyond_seeds = ~(found["difference"].abs() <= found["seed_spread"])
+    return found.assign(clear=excludes_zero & beyond_seeds)
+
+
+def _wilcoxon(differences):
+    """Two-sided p of Wilcoxon's signed-rank test; NaN when all differences are 0."""
+    if not np.any(differences):
+        return np.nan
+    return float(stats.wilcoxon(differences, zero_method="pratt").pvalue)
+
+
+def _holm(p):
+    """Holm-corrected p-values of one family; NaN stays NaN."""
+    from statsmodels.stats.multitest import multipletests
+
+    corrected = np.full(len(p), np.nan)
+    known = p.notna().to_numpy()
+    if known.any():
+        corrected[known] = multipletests(p[known], method="holm")[1]
+    return corrected
