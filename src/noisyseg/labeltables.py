@@ -4,6 +4,7 @@ A table travels with the data as ``dseg.tsv`` (BIDS derivatives: columns index, 
 color), so that no reader has to guess what a value means.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,20 +31,39 @@ class LabelTable:
     names: tuple[str, ...]
     colours: tuple[str, ...]
 
+    def __post_init__(self):
+        if len(self.names) != len(self.colours):
+            raise ValueError(
+                f"colours must be one for each of {len(self.names)} names, got "
+                f"{len(self.colours)}; complete the table"
+            )
+        twice = sorted({n for n in self.names if self.names.count(n) > 1})
+        if twice:
+            raise ValueError(
+                f"names must be unique, got {', '.join(twice)} more than once; rename "
+                "or merge these labels"
+            )
+
     def __len__(self):
         return len(self.names)
 
     def value(self, name):
-        """Label value of a structure; KeyError with the known names otherwise."""
+        """Label value of a structure; ValueError with the known names otherwise."""
         if name not in self.names:
             known = ", ".join(self.names)
-            raise KeyError(f"structure must be one of {known}, got {name!r}")
+            raise ValueError(
+                f"structure must be one of {known}, got {name!r}; correct the name"
+            )
         return self.names.index(name)
 
     def write(self, path):
-        """Write the table as a BIDS ``dseg.tsv``."""
+        """Write the table as a BIDS ``dseg.tsv``, under its name only when whole."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
         rows = {"index": range(len(self)), "name": self.names, "color": self.colours}
-        pd.DataFrame(rows).to_csv(path, sep="\t", index=False, lineterminator="\n")
+        part = path.with_name(f".{path.name}.part")
+        pd.DataFrame(rows).to_csv(part, sep="\t", index=False, lineterminator="\n")
+        os.replace(part, path)
 
 
 HEAD = LabelTable(
@@ -80,17 +100,23 @@ def read(path):
     ------
     ValueError
         When columns are missing or the values are not 0, 1, 2, ... in order.
+    FileNotFoundError
     """
-    rows = pd.read_csv(Path(path), sep="\t")
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} must exist; write the label table beside labels"
+        )
+    rows = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
     missing = {"index", "name", "color"} - set(rows.columns)
     if missing:
         raise ValueError(
             f"{path} must have the columns index, name, color, got "
             f"{', '.join(rows.columns)}; add {', '.join(sorted(missing))}"
         )
-    if list(rows["index"]) != list(range(len(rows))):
+    if list(rows["index"]) != [str(value) for value in range(len(rows))]:
         raise ValueError(
-            f"{path} must list the values 0 to {len(rows) - 1} in order, "
-            f"got {list(rows['index'])}; sort the table and fill the gaps"
+            f"{path} must list the values 0 to {len(rows) - 1} in order, got "
+            f"{', '.join(rows['index'])}; sort the table and fill the gaps"
         )
     return LabelTable(tuple(rows["name"]), tuple(rows["color"]))
