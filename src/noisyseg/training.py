@@ -1,0 +1,245 @@
+"""Training: a network, slices and settings in, a folder with its weights out.
+
+The folder of a finished training holds ``weights.safetensors``, ``model.json`` (the
+network, the settings, a fingerprint of the data) and ``history.csv``; the same inputs
+on the same processor give the same bytes. Until then there is also
+``checkpoint.safetensors``, from which it goes on after any interruption, to end with
+the same bytes.
+"""
+
+import csv
+import io
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from noisyseg import checkpoints, networks
+from noisyseg.batches import Plan, Slices
+from noisyseg.checkpoints import MODEL, WEIGHTS, OtherRunError
+
+__all__ = ["OtherRunError", "Slices", "describe", "fit", "load"]
+
+HISTORY = "history.csv"
+INCIDENTAL = {"device", "checkpoint_every_steps", "checkpoint_every_s"}
+
+
+def fit(model, loss, train, validation, settings, folder, *, description):
+    """Train `model` and leave its weights in `folder`; an interrupted run goes on.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Built by ``networks.build``; gets the trained weights.
+    loss : callable (logits, labels) -> scalar
+        As of ``losses.build``.
+    train, validation : Slices
+        Validation only watches: the weights are those of the last step, as published.
+    settings : noisyseg.settings.TrainingSettings
+    folder : str or Path
+    description : dict
+        What ``model.json`` says, at least "network": the arguments of
+        ``networks.build``. All that decides about the result belongs into it, the loss
+        for instance: a folder of another description is never continued.
+
+    Returns
+    -------
+    torch.nn.Module, `model` in evaluation mode on its device
+
+    Raises
+    ------
+    OtherRunError
+        If the folder holds a training of another description, settings or data.
+    FloatingPointError
+        If the loss is not finite.
+    """
+    folder = Path(folder)
+    record = make_record(model, train, validation, settings, description)
+    device = choose_device(settings.device)
+    if checkpoints.is_finished(folder, record):
+        model.load_state_dict(checkpoints.read_tensors(folder / WEIGHTS)[0])
+        return model.to(device).eval()
+    layout = torch.channels_last if settings.channels_last else torch.contiguous_format
+    model.to(device, memory_format=layout)
+    optimiser = torch.optim.SGD(
+        model.parameters(),
+        lr=settings.learning_rate,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+    )
+    plan, clock = Plan(settings, len(train)), checkpoints.Clock(settings)
+    train, validation = train.held_on(device), validation.held_on(device)
+
+    with checkpoints.isolated_randomness(settings.seed, device):
+        progress = checkpoints.resume(folder, record, model, optimiser)
+        bar = tqdm(initial=progress.step, total=plan.n_steps, mininterval=2)
+        while progress.step < plan.n_steps:
+            rate, indices = plan.learning_rate(progress.step), plan.batch(progress.step)
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            images, labels = train.batch(indices, device)
+            value = loss(forward(model.train(), images, settings), labels)
+            check_finite(value, plan, progress.step, rate, indices)
+            optimiser.zero_grad()
+            value.backward()
+            optimiser.step()
+
+            progress.step += 1
+            progress.loss_sum += value.item()
+            bar.update()
+            if progress.step % plan.steps_per_epoch == 0:
+                scores = validate(model, loss, validation, settings, device)
+                close_epoch(progress, plan, rate, scores)
+                write_history(folder, progress.history)
+                bar.set_postfix(progress.history[-1])
+            if clock.is_due(progress.step) and progress.step < plan.n_steps:
+                checkpoints.save(folder, record, model, optimiser, progress)
+        bar.close()
+    checkpoints.finish(folder, record, model)
+    return model.eval()
+
+
+def forward(model, images, settings):
+    """Logits, float32 (B, classes, H, W), in the settings' precision and layout."""
+    if settings.channels_last:
+        images = images.contiguous(memory_format=torch.channels_last)
+    half = settings.precision == "bfloat16"
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=half):
+        logits = model(images)
+    return logits.float()
+
+
+@torch.inference_mode()
+def validate(model, loss, slices, settings, device):
+    """Mean loss per batch, and Dice of all slices together, mean of the foreground.
+
+    Classes that are neither labelled nor predicted do not count, nor do pixels whose
+    label is no class; without slices both are NaN.
+    """
+    model.eval()
+    losses, confusion = [], 0
+    for start in range(0, len(slices), settings.batch_size):
+        indices = np.arange(start, min(start + settings.batch_size, len(slices)))
+        images, labels = slices.batch(indices, device)
+        logits = forward(model, images, settings)
+        losses.append(loss(logits, labels).item())
+        confusion = confusion + count_pairs(logits.argmax(1), labels, logits.shape[1])
+    if not losses:
+        return {"validation_loss": math.nan, "validation_dice": math.nan}
+    both = confusion.diag()[1:]
+    either = confusion.sum(0)[1:] + confusion.sum(1)[1:]
+    dice = (2 * both / either)[either > 0].mean().item()
+    return {"validation_loss": float(np.mean(losses)), "validation_dice": dice}
+
+
+def count_pairs(pred, labels, n_classes):
+    """Confusion matrix, int64 (label, prediction)."""
+    kept = labels < n_classes
+    pairs = labels[kept].long() * n_classes + pred[kept]
+    counts = torch.bincount(pairs, minlength=n_classes**2)
+    return counts.reshape(n_classes, n_classes)
+
+
+def check_finite(value, plan, step, rate, indices):
+    """Stop a training that has diverged, and say where."""
+    if not value.isfinite():
+        raise FloatingPointError(
+            f"loss must be finite, got {value.item()} in epoch "
+            f"{step // plan.steps_per_epoch + 1}, step {step + 1} at learning_rate "
+            f"{rate:.3g}, slices {indices.tolist()}; lower the rate or see these slices"
+        )
+
+
+def close_epoch(progress, plan, rate, scores):
+    """Append the epoch's row to the history."""
+    row = {
+        "epoch": progress.step // plan.steps_per_epoch,
+        "step": progress.step,
+        "learning_rate": rate,
+        "train_loss": progress.loss_sum / plan.steps_per_epoch,
+    }
+    progress.history.append(row | scores)
+    progress.loss_sum = 0.0
+
+
+def write_history(folder, rows):
+    """`history.csv`, one row per epoch; no times, so that its bytes repeat."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    checkpoints.write_bytes(folder / HISTORY, text.getvalue().encode())
+
+
+def make_record(model, train, validation, settings, description):
+    """All that decides about the result, as ``model.json`` keeps it."""
+    if len(train) == 0:
+        raise ValueError("train must hold slices, got none; check the split")
+    if "network" not in description:
+        raise ValueError(
+            f"description must say the network, got {sorted(description)}; add "
+            '"network", the arguments of networks.build'
+        )
+    with torch.device("meta"):  # shapes without values
+        twin = networks.build(**description["network"])
+    check_shapes("description", twin.state_dict(), model.state_dict())
+    record = {
+        **description,
+        "training": settings.model_dump(exclude=INCIDENTAL),
+        "data": {"train": train.fingerprint(), "validation": validation.fingerprint()},
+    }
+    return json.loads(json.dumps(record))  # as it will be read
+
+
+def check_shapes(name, expected, got):
+    """Refuse the tensors of another network."""
+    shapes = [{k: tuple(t.shape) for k, t in part.items()} for part in (expected, got)]
+    for key in sorted(shapes[0].keys() | shapes[1].keys()):
+        want, have = (part.get(key, "nothing") for part in shapes)
+        if want != have:
+            raise ValueError(
+                f"{name} must be of this network, with {key} {want}, got {have}; it "
+                "is a checkpoint of another network"
+            )
+
+
+def choose_device(name):
+    """The torch device called `name`; auto takes CUDA where there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device must exist, got cuda without a GPU; use auto or cpu")
+    return torch.device(name, torch.cuda.current_device() if name == "cuda" else None)
+
+
+def describe(folder):
+    """What ``model.json`` of a finished training says, a dict."""
+    path = Path(folder) / MODEL
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{folder} must be the folder of a finished training, got no {MODEL}; "
+            "train first"
+        )
+    return json.loads(path.read_text())
+
+
+def load(folder):
+    """Trained network of a folder that `fit` wrote, on the CPU, in evaluation mode.
+
+    Raises
+    ------
+    FileNotFoundError
+        If no training has finished there.
+    ValueError
+        If the weights are damaged or those of another network.
+    """
+    with torch.device("meta"):  # no time for weights that are replaced
+        model = networks.build(**describe(folder)["network"])
+    path = Path(folder) / WEIGHTS
+    weights, _ = checkpoints.read_tensors(path)
+    check_shapes(path, model.state_dict(), weights)
+    model.load_state_dict(weights, assign=True)
+    return model.eval()
