@@ -1,0 +1,148 @@
+"""The command `noisyseg`: data, labels and segmentations for people, stages for DVC."""
+
+import argparse
+import sys
+from pathlib import Path
+
+EXPECTED = (OSError, ValueError, TypeError, KeyError, FloatingPointError, RuntimeError)
+
+
+def main(argv=None):
+    """Run one command; a mistake of input ends with one line and exit status 2."""
+    arguments = _parser().parse_args(argv)
+    try:
+        arguments.run(arguments)
+    except EXPECTED as error:
+        if arguments.debug:
+            raise
+        text = error.args[0] if isinstance(error, KeyError) else error
+        print(f"noisyseg: {text}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser():
+    parser = argparse.ArgumentParser(prog="noisyseg", description=__doc__)
+    parser.add_argument(
+        "--debug", action="store_true", help="show where an error arose"
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_data(commands)
+    _add_label(commands)
+    _add_segment(commands)
+    _add_stage(commands)
+    return parser
+
+
+def _add_data(commands):
+    data = commands.add_parser("data", help="make the default cohorts (about a minute)")
+    data.add_argument("--out", type=Path, default=Path("data"), help="folder to make")
+    data.add_argument(
+        "--scale", help="a scale of params.yaml; default the one in force"
+    )
+    data.add_argument("--from-labelmaps", type=Path, metavar="DIR")
+    data.add_argument("--coding", help="what the values of the label maps mean")
+    data.add_argument("--subjects", type=int, help="heads to make from the label maps")
+    data.set_defaults(run=_data)
+
+
+def _add_label(commands):
+    label = commands.add_parser(
+        "label", help="label a head by EM from T1, or T1 and T2"
+    )
+    _add_images(label)
+    label.add_argument("--t2", type=Path, help="registered to the T1 when grids differ")
+    label.add_argument("--atlas", type=Path, help="default: that of the head cohort")
+    label.set_defaults(run=_label)
+
+
+def _add_segment(commands):
+    segment = commands.add_parser("segment", help="segment a head by a trained network")
+    _add_images(segment)
+    segment.add_argument("--weights", type=Path, required=True, help="a run's folder")
+    segment.set_defaults(run=_segment)
+
+
+def _add_images(parser):
+    parser.add_argument("--t1", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="labels to write")
+    parser.add_argument("--png", type=Path, help="also write a picture of the labels")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+
+
+def _add_stage(commands):
+    stage = commands.add_parser("stage", help="run one stage of dvc.yaml")
+    names = ("atlas", "labels", "train", "notebook", "report")
+    stage.add_argument("stage", choices=names)
+    stage.add_argument("name", nargs="?", help="cohort, study or notebook")
+    stage.set_defaults(run=_stage)
+
+
+def _data(arguments):
+    from noisyseg import params, stages
+
+    settings = params.load(scale=arguments.scale)
+    if arguments.from_labelmaps is None:
+        stages.make_data(settings, arguments.out)
+    else:
+        stages.make_data_from_labelmaps(
+            settings,
+            arguments.out,
+            arguments.from_labelmaps,
+            coding=arguments.coding,
+        )
+
+
+def _label(arguments):
+    from noisyseg import atlases, software, workers
+
+    t1, images = _read_images(arguments)
+    atlas = atlases.read(arguments.atlas or software.atlas_path("head"))
+    found = software.label_head(images, atlas, workers.device(arguments.device))
+    _write_labels(found, t1, images[0], arguments)
+
+
+def _segment(arguments):
+    from noisyseg import studies, workers
+
+    t1, images = _read_images(arguments)
+    device = workers.device(arguments.device)
+    found = studies.segment_head(arguments.weights, images, device)
+    _write_labels(found, t1, images[0], arguments)
+
+
+def _read_images(arguments):
+    """The T1 as stored, and all images in canonical orientation."""
+    from noisyseg import volume
+
+    _check_ending(arguments.out, ".nii", ".nii.gz")
+    if arguments.png:
+        _check_ending(arguments.png, ".png")
+    paths = [arguments.t1, *filter(None, [getattr(arguments, "t2", None)])]
+    stored = [volume.read_image(path) for path in paths]
+    return stored[0], [volume.to_canonical(image) for image in stored]
+
+
+def _check_ending(path, *endings):
+    if not path.name.endswith(endings):
+        raise ValueError(f"output must end in {' or '.join(endings)}, got {path}")
+
+
+def _write_labels(found, t1, canonical, arguments):
+    """Write labels on the T1's own grid, and the picture when one is asked for."""
+    from noisyseg import figures, labeltables, volume
+
+    if arguments.png:
+        figures.overlay_png(canonical, found, labeltables.HEAD, arguments.png)
+    volume.write(arguments.out, volume.resample(found, t1, order=0))
+    print(arguments.out)
+
+
+def _stage(arguments):
+    from noisyseg import params, stages
+
+    stages.run(arguments.stage, arguments.name, params.load())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

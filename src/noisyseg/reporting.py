@@ -1,0 +1,184 @@
+"""Tables and pages for people, made from the long table of scores."""
+
+import os
+import re
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+
+def published(study):
+    """The numbers a paper printed, one row per arm, structure and metric.
+
+    Returns
+    -------
+    DataFrame with columns study, arm, row (the paper's name of the row), structure,
+        metric, value, source
+    """
+    with resources.files("noisyseg").joinpath("published.csv").open() as file:
+        rows = pd.read_csv(file)
+    return rows[rows["study"] == study].reset_index(drop=True)
+
+
+def paper_table(summary, published_rows, *, reference, metric, titles, structures):
+    """The table of a paper, its own numbers beside ours.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        From `evaluation.summarise`.
+    published_rows : DataFrame
+        From `published`; its arms without a row in `summary` are kept, ours empty.
+    reference, metric : str
+        Which rows of `summary` to show.
+    titles : dict
+        Arm name to row name, in the order of the rows.
+    structures : sequence of str
+        The columns.
+
+    Returns
+    -------
+    DataFrame of text with the columns method, numbers and one per structure; values
+        ``mean [low, high]``
+    """
+    chosen = (summary["reference"] == reference) & (summary["metric"] == metric)
+    ours = summary[chosen].set_index(["arm", "structure"])
+    paper = published_rows[published_rows["metric"] == metric]
+    paper = paper.set_index(["arm", "structure"])["value"]
+    rows = []
+    for arm, title in titles.items():
+        cells = [_cell(ours, (arm, name)) for name in structures]
+        rows.append([title, "ours", *cells])
+        if arm in paper.index.get_level_values(0):
+            printed = [paper.get((arm, name)) for name in structures]
+            cells = ["" if v is None else f"{v:.2f}" for v in printed]
+            rows.append([title, "paper", *cells])
+    return pd.DataFrame(rows, columns=["method", "numbers", *structures])
+
+
+def _cell(summary, key):
+    """`mean [low, high]` of one row of a summary; empty when there is none."""
+    if key not in summary.index:
+        return ""
+    row = summary.loc[key]
+    if np.isnan(row["mean"]):
+        return "absent"
+    if np.isnan(row["low"]):
+        return f"{row['mean']:.3f}"
+    return f"{row['mean']:.3f} [{row['low']:.2f}, {row['high']:.2f}]"
+
+
+def write_table(table, stem):
+    """Write a table as ``stem.csv`` and ``stem.md``."""
+    stem = Path(stem)
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(stem.with_suffix(".csv"), index=False, lineterminator="\n")
+    text = table.to_markdown(index=False, disable_numparse=True)
+    stem.with_suffix(".md").write_text(text + "\n")
+
+
+# JupyterLab's page without its scripts, which would be fetched from elsewhere.
+_PAGE = """{%- extends 'lab/index.html.j2' -%}
+{%- block html_head_js -%}{%- endblock -%}
+{%- block jupyter_widgets -%}{%- endblock -%}
+{%- block html_head_js_mathjax -%}{%- endblock -%}
+{%- block html_head_js_mermaidjs -%}{%- endblock -%}
+"""
+
+
+def notebook_page(notebook, page):
+    """Write an executed notebook as one HTML file that needs no network.
+
+    Formulas become MathML, pictures lie inside the file, no script is loaded from
+    elsewhere.
+
+    Parameters
+    ----------
+    notebook, page : str or Path
+    """
+    import nbformat
+
+    _write_page(nbformat.read(notebook, as_version=4), page)
+
+
+def markdown_page(markdown, page):
+    """Write Markdown as one HTML page in the style of the notebooks' pages."""
+    from nbformat import v4
+
+    cell = v4.new_markdown_cell(markdown, id="page")
+    _write_page(v4.new_notebook(cells=[cell], metadata={"title": "noisyseg"}), page)
+
+
+def _write_page(nodes, page):
+    """Convert a notebook node to HTML without any address outside the file."""
+    from nbconvert import HTMLExporter
+
+    for cell in nodes.cells:
+        if cell.cell_type == "markdown":
+            cell.source = formulas_to_mathml(cell.source)
+    exporter = HTMLExporter(raw_template=_PAGE, template_name="lab")
+    exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
+    text, _ = exporter.from_notebook_node(nodes)
+    write_text(page, text)
+
+
+def formulas_to_mathml(markdown):
+    """Markdown whose ``$...$`` and ``$$...$$`` are MathML; code is left alone.
+
+    Examples
+    --------
+    >>> "<math" in formulas_to_mathml("a $x^2$ b"), formulas_to_mathml("`$x$`")
+    (True, '`$x$`')
+    """
+    from latex2mathml.converter import convert
+
+    def replace(match):
+        code, block, inline = match.groups()
+        if code is not None:
+            return code
+        display = "block" if block is not None else "inline"
+        return convert(block if inline is None else inline, display=display)
+
+    pattern = r"(```.*?```|`[^`]*`)|\$\$(.+?)\$\$|\$([^$\n]+?)\$"
+    return re.sub(pattern, replace, markdown, flags=re.DOTALL)
+
+
+def write_text(path, text):
+    """Write a text file that appears under its name only when whole."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+
+
+def describe_gain(differences, cause, what):
+    """One sentence on which structures gained and which lost, with the numbers.
+
+    Parameters
+    ----------
+    differences : DataFrame
+        Rows of `evaluation.compare` of one reference and one metric.
+    cause, what : str
+        ``{cause} raised {what} for ...``
+    """
+    clear = differences[differences["clear"]]
+    parts = [
+        _gains(clear[clear["difference"] > 0], f"raised {what} for"),
+        _gains(clear[clear["difference"] < 0], "lowered it for"),
+    ]
+    said = "; ".join(part for part in parts if part) or f"changed {what} for no class"
+    rest = len(differences) - len(clear)
+    return f"{cause} {said}; {rest} of {len(differences)} classes show no clear change."
+
+
+def _gains(rows, verb):
+    """`verb WM (+0.03 [0.02, 0.04]), ...`, largest first; empty without rows."""
+    ordered = rows.reindex(rows["difference"].abs().sort_values(ascending=False).index)
+    named = [
+        f"{row.structure} ({row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}])"
+        for row in ordered.itertuples()
+    ]
+    return f"{verb} {', '.join(named)}" if named else ""

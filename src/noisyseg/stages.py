@@ -1,0 +1,92 @@
+"""What each stage of `dvc.yaml` does, from data to the page that people read."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from noisyseg import phantoms, reporting, software, studies, workers
+
+REPORTS = Path("reports")
+NOTEBOOKS = Path("results/notebooks")
+
+
+def run(stage, name, params):
+    """Run one stage of `dvc.yaml` for a cohort, study or notebook."""
+    stages = {
+        "atlas": software.make_atlas,
+        "labels": software.label_cohort,
+        "train": studies.train,
+        "notebook": run_notebook,
+    }
+    if stage == "report":
+        write_index(params)
+    else:
+        stages[stage](params, name)
+
+
+def make_data(params, folder):
+    """Make the default cohorts; the folder appears only when all of it is there."""
+    head = params.data.head.model_dump()
+    subjects, atlas_subjects = head.pop("subjects"), head.pop("atlas_subjects")
+    head["workers"] = params.compute.workers
+    with workers.whole_folder(folder) as part:
+        phantoms.write_cohort(part / "head", subjects=subjects, **head)
+        head["seed"] += 1  # other heads than the subjects
+        phantoms.write_cohort(part / "atlas", subjects=atlas_subjects, **head)
+
+
+def run_notebook(params, name):
+    """Execute a notebook and write its page.
+
+    The filled notebook goes to ``results/notebooks``, the page to ``reports/<name>``.
+    A parameter that the notebook does not declare is an error.
+    """
+    import papermill
+
+    source, filled = Path("notebooks") / f"{name}.ipynb", NOTEBOOKS / f"{name}.ipynb"
+    given = {"scale": params.scale}
+    check_parameters(source, given)
+    filled.parent.mkdir(parents=True, exist_ok=True)
+    (REPORTS / name).mkdir(parents=True, exist_ok=True)
+    papermill.execute_notebook(
+        source, filled, parameters=given, kernel_name="python3", progress_bar=True
+    )
+    reporting.notebook_page(filled, REPORTS / name / f"{name}.html")
+
+
+def check_parameters(notebook, given):
+    """Refuse parameters that a notebook does not declare (papermill only warns)."""
+    import papermill
+
+    known = papermill.inspect_notebook(str(notebook))
+    for name in given:
+        if name not in known:
+            raise ValueError(
+                f"{notebook} must declare its parameters, got {name!r}; it declares "
+                f"{', '.join(known) or 'none'}"
+            )
+
+
+def write_index(params):
+    """Write ``reports/index.html``, which leads to every report."""
+    parts = ["# noisyseg", _INTRODUCTION]
+    for name in ["phantoms", *params.studies]:
+        summary = json.loads((REPORTS / name / "summary.json").read_text())
+        page, figure = f"{name}/{name}.html", f"{name}/{summary['figure']}"
+        parts += [
+            f"## [{summary['title']}]({page})",
+            summary["question"],
+            f"[![Main figure: {summary['title']}]({figure})]({page})",
+            summary["answer"],
+        ]
+        if "table" in summary:
+            table = pd.read_csv(REPORTS / name / summary["table"], dtype=str)
+            parts.append(table.fillna("").to_markdown(index=False))
+    reporting.markdown_page("\n\n".join(parts), REPORTS / "index.html")
+
+
+_INTRODUCTION = (
+    "Studies of medical image segmentation when the labels are wrong, missing or "
+    "borrowed. Every number and figure was made by `dvc repro` from the committed code."
+)

@@ -1,0 +1,240 @@
+"""A study: arms x seeds trained on one cohort, then scored against every reference."""
+
+import hashlib
+import inspect
+import shutil
+import time
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from noisyseg import (
+    batches,
+    cohorts,
+    evaluation,
+    inference,
+    losses,
+    networks,
+    slicing,
+    software,
+    training,
+    workers,
+)
+
+TRAININGS = Path("results/train")
+SOFTWARE = "software "  # prefix of the rows that are software labels, not networks
+
+
+def split(params, study):
+    """Training, validation and test cases of a study; the same at every call."""
+    cases = software.cases_of(params, study.cohort)
+    rng = np.random.default_rng(study.split.seed)
+    return cohorts.split(cases, study.split.fractions, rng)
+
+
+def table(params, study):
+    """The label table of a study's cohort."""
+    return cohorts.table(params.cohorts[study.cohort].folder)
+
+
+def run_folder(name, arm, seed):
+    """Where the weights of one training lie."""
+    return TRAININGS / name / arm / f"seed-{seed}"
+
+
+def train(params, name):
+    """Train every arm and seed of a study, side by side as `compute` says."""
+    study = params.studies[name]
+    jobs = [
+        (params, name, arm, seed, run_folder(name, arm, seed))
+        for arm in study.arms
+        for seed in study.seeds
+    ]
+    workers.run_parallel(
+        train_run,
+        jobs,
+        workers=params.compute.workers,
+        threads=params.compute.threads,
+        title=f"trainings of {name}",
+    )
+
+
+def train_run(params, name, arm_name, seed, folder):
+    """One training: a pure function of its parameters and its input folder.
+
+    Writes weights, history and description into its own folder. A finished run is not
+    repeated, an interrupted one goes on, one of other parameters, data or code starts
+    anew.
+    """
+    study = params.studies[name]
+    arm = study.arms[arm_name]
+    train_cases, validation_cases, _ = split(params, study)
+    description = {
+        "network": {
+            **study.network,
+            "n_classes": len(table(params, study)),
+            "image_size": study.image_size,
+            "in_channels": len(arm.inputs),
+        },
+        "loss": arm.loss,
+        "classes": table(params, study).names,
+        "inputs": arm.inputs,
+        "frame": frame_of(arm, train_cases).as_dict(),
+        "code": code_hash(),
+    }
+    update = {"seed": seed, "device": params.compute.device}
+    fit = partial(
+        training.fit,
+        loss=losses.build(**arm.loss),
+        train=load_slices(params, study, arm, train_cases),
+        validation=load_slices(params, study, arm, validation_cases),
+        settings=study.training.model_copy(update=update),
+        folder=folder,
+        description=description,
+    )
+    try:
+        fit(networks.build(**description["network"], rng=np.random.default_rng(seed)))
+    except training.OtherRunError:
+        shutil.rmtree(folder)
+        fit(networks.build(**description["network"], rng=np.random.default_rng(seed)))
+
+
+def frame_of(arm, cases):
+    """The pixels that the network of an arm sees, for heads of other grids."""
+    paths = [case.images[arm.inputs[0]] for case in cases]
+    return inference.Frame.of([software.load_image(path) for path in paths])
+
+
+def code_hash():
+    """Hash of the modules that decide what a training gives."""
+    modules = (networks, losses, batches, training, slicing)
+    source = "".join(inspect.getsource(module) for module in modules)
+    return hashlib.sha256(source.encode()).hexdigest()
+
+
+def load_slices(params, study, arm, cases):
+    """The slices of some cases with the labels that an arm learns from."""
+    images, labels = [], []
+    for case in cases:
+        loaded = software.load_images(case)
+        inputs = [loaded[name] for name in arm.inputs]
+        target = software.load_reference(params, study.cohort, arm.labels, case)
+        images.append(slicing.image_slices(inputs, study.image_size))
+        labels.append(slicing.label_slices(target, study.image_size))
+    return training.Slices(torch.cat(images), torch.cat(labels))
+
+
+def evaluate(params, name):
+    """Every arm, seed and software label of a study on its held-out cases.
+
+    Returns
+    -------
+    scores : DataFrame
+        The long table: study, arm, seed, fold, case, reference, structure, metric,
+        value.
+    seconds : DataFrame
+        study, arm, seed, case, seconds: time to segment one head.
+    """
+    study = params.studies[name]
+    *_, test_cases = split(params, study)
+    found = workers.run_parallel(
+        _score_case,
+        [(params, name, case) for case in test_cases],
+        workers=params.compute.workers,
+        threads=params.compute.threads,
+        title=f"held-out cases of {name}",
+    )
+    scores, seconds = (
+        pd.concat(parts, ignore_index=True) for parts in zip(*found, strict=True)
+    )
+    return scores, seconds
+
+
+def _score_case(params, name, case):
+    """Scores and seconds of one case under every method."""
+    study = params.studies[name]
+    predictions, seconds = predict(params, name, case)
+    scores = []
+    for reference in study.references:
+        truth = software.load_reference(params, study.cohort, reference, case)
+        for (arm, seed), found in predictions.items():
+            if arm == SOFTWARE + reference:
+                continue
+            rows = evaluation.score(
+                truth, found, table(params, study), study.tolerance_mm
+            )
+            rows.insert(0, "reference", reference)
+            scores.append(_labelled(rows, name, arm, seed, case))
+    rows = [
+        _labelled(pd.DataFrame({"seconds": [value]}), name, arm, seed, case)
+        for (arm, seed), value in seconds.items()
+    ]
+    return pd.concat(scores), pd.concat(rows)
+
+
+def _labelled(rows, study, arm, seed, case):
+    """Rows with the columns that say where they come from in front."""
+    origin = {"study": study, "arm": arm, "seed": seed, "fold": 0, "case": case.subject}
+    return pd.DataFrame({**{k: [v] * len(rows) for k, v in origin.items()}}).join(
+        rows.reset_index(drop=True)
+    )
+
+
+def predict(params, name, case):
+    """Labels of one case under every arm and seed, beside the software's.
+
+    Returns
+    -------
+    labels : dict of (arm, seed) to Volume
+    seconds : dict of (arm, seed) to float
+        Time of the networks, weights loaded.
+    """
+    study = params.studies[name]
+    images = software.load_images(case)
+    labels, seconds = {}, {}
+    for kind in params.labels[study.cohort].kinds:
+        found = software.load_reference(params, study.cohort, kind, case)
+        labels[SOFTWARE + kind, 0] = found
+    device = workers.device(params.compute.device)
+    for arm_name, arm in study.arms.items():
+        inputs = [images[modality] for modality in arm.inputs]
+        for seed in study.seeds:
+            model = _model(run_folder(name, arm_name, seed))
+            start = time.perf_counter()
+            found = inference.segment(model, inputs, study.image_size, device=device)
+            seconds[arm_name, seed] = time.perf_counter() - start
+            labels[arm_name, seed] = found
+    return labels, seconds
+
+
+@lru_cache
+def _model(folder):
+    return training.load(folder)
+
+
+def segment_head(folder, images, device="cpu"):
+    """Labels of a head of any grid from the weights of one training.
+
+    The head is brought to the pixels that the network was trained on; the class scores
+    are brought back to the head's own grid before the decision.
+
+    Parameters
+    ----------
+    folder : str or Path
+        A run's folder, as `train_run` writes it.
+    images : list of Volume
+        The modalities the network was trained on, canonical axes, one grid.
+    device : str
+        Torch device.
+
+    Returns
+    -------
+    Volume of uint8 labels on the grid of the first image
+    """
+    model, description = training.load(folder), training.describe(folder)
+    frame = inference.Frame(**description["frame"])
+    size = description["network"]["image_size"]
+    return inference.segment_in_frame(model, images, size, frame, device=device)

@@ -1,0 +1,97 @@
+"""dvc.yaml, params.yaml and the notebooks must tell one story."""
+
+import ast
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+from noisyseg import params, stages
+
+SOURCE = Path("src/noisyseg")
+ENTRY = {"atlas": "atlases", "labels": "software", "train": "training"}
+# Wiring that hands values on but computes none of the results.
+WIRING = {"params", "settings", "workers", "stages", "cli", "__init__"}
+
+
+def pipeline():
+    return yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
+
+
+def imports(text):
+    """Modules of the package that some source imports by name."""
+    found = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom) and node.module == "noisyseg":
+            found |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
+            "noisyseg."
+        ):
+            found.add(node.module.split(".")[1])
+    return found
+
+
+def notebook_source(name):
+    cells = nbformat.read(f"notebooks/{name}.ipynb", as_version=4).cells
+    return "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+
+
+def notebooks():
+    return sorted(path.stem for path in Path("notebooks").glob("*.ipynb"))
+
+
+def declared(stage):
+    deps = pipeline()[stage].get("do", pipeline()[stage])["deps"]
+    return {Path(dep).stem for dep in deps if dep.startswith("src/")}
+
+
+@pytest.mark.parametrize("name", notebooks())
+def test_a_notebook_stage_lists_the_modules_the_notebook_imports(name):
+    stage = name if name in pipeline() else "study"
+    missing = imports(notebook_source(name)) - WIRING - declared(stage)
+    assert not missing, f"stage {stage} of dvc.yaml must list {missing}"
+
+
+@pytest.mark.parametrize("stage", ENTRY)
+def test_a_stage_lists_what_its_module_imports(stage):
+    direct = imports((SOURCE / f"{ENTRY[stage]}.py").read_text())
+    assert direct - WIRING - {"volume"} <= declared(stage) | {ENTRY[stage]}
+
+
+def test_every_listed_file_exists():
+    for path in re.findall(r"src/noisyseg/\w+\.\w+", Path("dvc.yaml").read_text()):
+        assert Path(path).exists(), path
+
+
+def test_every_study_has_its_stages_and_notebook():
+    for name in params.load().studies:
+        assert name in pipeline()["train"]["foreach"]
+        assert name in pipeline()["study"]["foreach"]
+        assert Path(f"notebooks/{name}.ipynb").exists()
+
+
+def test_every_stage_has_a_description():
+    for name, stage in pipeline().items():
+        assert stage.get("do", stage)["desc"], name
+
+
+@pytest.mark.parametrize("name", notebooks())
+def test_notebooks_are_kept_without_outputs(name):
+    for cell in nbformat.read(f"notebooks/{name}.ipynb", as_version=4).cells:
+        assert not cell.get("outputs") and not cell.get("execution_count")
+
+
+@pytest.mark.parametrize("name", notebooks())
+def test_no_cell_is_longer_than_a_screen(name):
+    for cell in nbformat.read(f"notebooks/{name}.ipynb", as_version=4).cells:
+        assert cell.cell_type != "code" or cell.source.count("\n") < 20, cell.source
+
+
+@pytest.mark.parametrize("name", notebooks())
+def test_a_misspelt_notebook_parameter_is_refused(name):
+    path = Path(f"notebooks/{name}.ipynb")
+    stages.check_parameters(path, {"scale": "tiny"})
+    with pytest.raises(ValueError, match="must declare its parameters, got 'scael'"):
+        stages.check_parameters(path, {"scael": "tiny"})

@@ -1,0 +1,115 @@
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from nbformat import v4
+
+from noisyseg import evaluation, figures, labeltables, reporting
+from noisyseg.volume import Volume
+
+
+def summary(**means):
+    rows = [
+        (arm, "truth", "eyes", "dice", mean, 0.1, mean - 0.1, mean + 0.1, 5, 0, 0.01)
+        for arm, mean in means.items()
+    ]
+    numbers = ["mean", "sd", "low", "high", "cases", "undefined", "seed_sd"]
+    keys = ["arm", "reference", "structure", "metric"]
+    return pd.DataFrame(rows, columns=keys + numbers)
+
+
+def table(**means):
+    return reporting.paper_table(
+        summary(**means),
+        reporting.published("sgl"),
+        reference="truth",
+        metric="dice",
+        titles={"t1": "T1-W TransUNet", "robust": "T1-W TransUNet Robust"},
+        structures=["eyes"],
+    )
+
+
+def test_published_table_has_the_papers_rows():
+    rows = reporting.published("sgl").pivot(
+        index="arm", columns="structure", values="value"
+    )
+    assert rows.shape == (4, 9)
+    assert rows.loc["t1t2", "bone"] == 0.89
+    assert rows.loc["robust"].mean() == pytest.approx(0.852, abs=5e-4)  # errata (g) 3
+
+
+def test_our_number_stands_above_the_papers():
+    found = table(t1=0.5)
+    assert found["eyes"].tolist() == ["0.500 [0.40, 0.60]", "0.74", "", "0.68"]
+    assert found["numbers"].tolist() == ["ours", "paper", "ours", "paper"]
+
+
+def test_an_undefined_score_is_called_absent():
+    assert table(t1=np.nan)["eyes"].iloc[0] == "absent"
+
+
+def test_tables_are_written_as_csv_and_markdown(tmp_path):
+    reporting.write_table(table(t1=0.5), tmp_path / "sub" / "dice")
+    assert pd.read_csv(tmp_path / "sub" / "dice.csv")["eyes"].iloc[1] == "0.74"
+    assert "| T1-W TransUNet" in (tmp_path / "sub" / "dice.md").read_text()
+
+
+def test_a_page_needs_no_network_and_shows_formulas(tmp_path):
+    cells = [v4.new_markdown_cell(r"$$\frac{a}{b}$$ and `$code$`")]
+    nbformat.write(v4.new_notebook(cells=cells), tmp_path / "a.ipynb")
+    reporting.notebook_page(tmp_path / "a.ipynb", tmp_path / "a.html")
+    page = (tmp_path / "a.html").read_text()
+    assert "<mfrac>" in page and "$code$" in page
+    assert 'src="http' not in page and "url(http" not in page
+    assert "cdnjs" not in page and "unpkg" not in page and "jsdelivr" not in page
+
+
+def gains(**differences):
+    rows = [
+        {"structure": name, "difference": d, "low": d - 0.01, "high": d + 0.01}
+        for name, d in differences.items()
+    ]
+    clear = [abs(d) > 0.01 for d in differences.values()]
+    return pd.DataFrame(rows).assign(clear=clear)
+
+
+def test_the_sentence_follows_the_signs():
+    said = reporting.describe_gain(gains(CSF=0.1, WM=-0.05, GM=0.001), "T2", "Dice")
+    assert said.startswith("T2 raised Dice for CSF (+0.100 [+0.090, +0.110]); lowered")
+    assert "WM (-0.050" in said and said.endswith(
+        "1 of 3 classes show no clear change."
+    )
+
+
+def test_the_sentence_says_when_nothing_changed():
+    said = reporting.describe_gain(gains(CSF=0.0), "T2", "Dice")
+    assert said.startswith("T2 changed Dice for no class;")
+
+
+def head():
+    labels = Volume(np.zeros((10, 12, 8), np.uint8), np.diag([2.0, 1, 1, 1]))
+    labels.data[2:5, 3:9, 2:6] = 3
+    return labels.with_data(100.0 * (labels.data > 0)), labels
+
+
+def test_planes_show_left_on_the_left_and_top_up():
+    _, labels = head()
+    cut, aspect = figures.planes(labels, (3, 5, 4))["coronal"]
+    assert cut.shape == (8, 10) and aspect == 0.5
+    assert cut[8 - 1 - 2, 2] == 3 and cut[8 - 1 - 6, 2] == 0  # rows run from the top
+
+
+def test_an_overlay_appears_whole_and_twice_the_same(tmp_path):
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    for path in paths:
+        figures.overlay_png(*head(), labeltables.HEAD, path)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.png", "b.png"]
+
+
+def test_the_distribution_has_a_panel_per_structure():
+    rows = [("t1", 0, "truth", "a", "eyes", "dice", 0.5)]
+    names = ["arm", "seed", "reference", "case", "structure", "metric", "value"]
+    scores = evaluation.mean_over_seeds(pd.DataFrame(rows, columns=names))
+    figure = figures.distribution_figure(scores, "dice", {"t1": "T1"}, ["eyes"])
+    assert figure.axes[0].get_title() == "eyes"

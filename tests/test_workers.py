@@ -1,0 +1,47 @@
+import operator
+import os
+
+import pytest
+
+from noisyseg import workers
+
+
+def test_results_come_in_the_order_of_the_jobs():
+    jobs = [(n, 1) for n in range(5)]
+    found = workers.run_parallel(operator.add, jobs, workers=2, threads=1, title="t")
+    assert found == [1, 2, 3, 4, 5]
+
+
+def test_processes_and_one_process_agree():
+    jobs = [(2, n) for n in range(3)]
+    alone = workers.run_parallel(operator.pow, jobs, workers=1, threads=1, title="t")
+    assert alone == [1, 2, 4]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_first_error_is_raised(count):
+    jobs = [(1, 1), (1, 0)]
+    with pytest.raises(ZeroDivisionError):
+        workers.run_parallel(
+            operator.truediv, jobs, workers=count, threads=1, title="t"
+        )
+
+
+def test_a_folder_appears_whole(tmp_path):
+    with workers.whole_folder(tmp_path / "data") as part:
+        (part / "a").write_text("a")
+        assert not (tmp_path / "data").exists()
+    assert (tmp_path / "data" / "a").read_text() == "a"
+
+
+def test_a_failed_folder_leaves_nothing(tmp_path):
+    with pytest.raises(OSError), workers.whole_folder(tmp_path / "data") as part:
+        (part / "a").write_text("a")
+        raise OSError("disk full")
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_existing_folder_is_refused(tmp_path):
+    refusal = pytest.raises(FileExistsError, match="must not exist yet")
+    with refusal, workers.whole_folder(tmp_path):
+        pass
