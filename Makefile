@@ -1,0 +1,29 @@
+# The commands of the project; each sets up what it needs and then runs.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: repro test lab data lint
+.DELETE_ON_ERROR:
+
+repro: data            ## make data, labels, trainings and reports
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
+
+test: data lint        ## lint, contracts, unit tests, the whole line at tiny scale
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
+
+lab: .venv/ready       ## open JupyterLab on the notebooks
+	$(BIN)/jupyter lab --notebook-dir notebooks
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+data: .venv/ready      ## the cohorts that data.dvc names: pulled, or made here
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh .ci/data
+
+.venv/ready: requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --disable-pip-version-check -r requirements.txt
+	$(BIN)/pip install --disable-pip-version-check --no-build-isolation --no-deps -e .
+	touch $@
