@@ -84,10 +84,10 @@ def test_weights_of_zero_for_all_labels_are_zero_loss(batch):
 
 
 @pytest.mark.parametrize("name", losses.LOSSES)
-@pytest.mark.parametrize("scale", [1e4, 1e38])
+@pytest.mark.parametrize("scale", [1e4, 1e30])
 def test_extreme_logits_stay_finite(batch, name, scale):
     logits, labels = batch
-    far = (logits.detach() * scale).clamp(-3e38, 3e38).requires_grad_()
+    far = (logits.detach() * scale).requires_grad_()
     value = losses.build(name)(far, labels)
     value.backward()
     assert value.isfinite()

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import nbformat
 import numpy as np
 import pandas as pd
@@ -113,3 +115,16 @@ def test_the_distribution_has_a_panel_per_structure():
     scores = evaluation.mean_over_seeds(pd.DataFrame(rows, columns=names))
     figure = figures.distribution_figure(scores, "dice", {"t1": "T1"}, ["eyes"])
     assert figure.axes[0].get_title() == "eyes"
+
+
+def test_marked_places_are_filled_and_can_be_filled_again(tmp_path):
+    (tmp_path / "a.md").write_text("new\n")
+    place = "x\n<!-- from a.md -->\n{}<!-- end -->\ny"
+    filled = reporting.fill(place.format("old\n"), tmp_path)
+    assert filled == place.format("new\n") == reporting.fill(filled, tmp_path)
+
+
+def test_the_readme_shows_the_committed_results():
+    readme = Path("README.md").read_text()
+    assert "<!-- from reports/sgl/dice.md -->" in readme
+    assert reporting.fill(readme, Path()) == readme

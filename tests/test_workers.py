@@ -1,5 +1,9 @@
 import operator
 import os
+import pathlib
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -25,6 +29,49 @@ def test_the_first_error_is_raised(count):
         workers.run_parallel(
             operator.truediv, jobs, workers=count, threads=1, title="t"
         )
+
+
+SLEEPER = """
+import sys
+sys.path.insert(0, {folder!r})
+from noisyseg import workers
+from sleeper import sleep
+if __name__ == "__main__":
+    workers.run_parallel(sleep, [("a",), ("b",)], workers=2, threads=1, title="t")
+"""
+
+
+def test_workers_end_with_a_killed_parent(tmp_path):
+    (tmp_path / "sleeper.py").write_text(
+        "import os, pathlib, time\n"
+        "def sleep(name):\n"
+        f"    pathlib.Path({str(tmp_path)!r}, name).write_text(str(os.getpid()))\n"
+        "    time.sleep(600)\n"
+    )
+    (tmp_path / "main.py").write_text(SLEEPER.format(folder=str(tmp_path)))
+    parent = subprocess.Popen([sys.executable, tmp_path / "main.py"])
+    wait_until(lambda: all((tmp_path / name).exists() for name in "ab"))
+    children = [int((tmp_path / name).read_text()) for name in "ab"]
+    parent.kill()
+    parent.wait()
+    wait_until(lambda: not any(is_running(child) for child in children))
+
+
+def wait_until(condition, seconds=60):
+    for _ in range(seconds * 10):
+        if condition():
+            return
+        time.sleep(0.1)
+    raise TimeoutError(f"not true within {seconds} s")
+
+
+def is_running(process):
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    stat = pathlib.Path(f"/proc/{process}/stat")
+    return not stat.exists() or stat.read_text().rsplit(")")[1].split()[0] != "Z"
 
 
 def test_a_folder_appears_whole(tmp_path):

@@ -35,12 +35,8 @@ class Atlas:
     affine: np.ndarray
 
 
-def build_atlas(images, labels, n_classes, *, rounds=2):
-    """The atlas of some heads, brought to the frame of the first of them.
-
-    Every head is aligned to the first by an affine map of its T1 (the first round) and
-    then deformed smoothly onto the mean of all labels (the later rounds), so that the
-    atlas is sharp where heads agree up to such a deformation.
+def build_atlas(images, labels, n_classes):
+    """The atlas of some heads, brought by affine maps to the frame of the first.
 
     Parameters
     ----------
@@ -49,8 +45,6 @@ def build_atlas(images, labels, n_classes, *, rounds=2):
     labels : list of Volume
         Classes 0 to ``n_classes - 1`` on the grids of the images.
     n_classes : int
-    rounds : int
-        Rounds of deformation; 0 gives the plain affine mean.
 
     Returns
     -------
@@ -65,7 +59,6 @@ def build_atlas(images, labels, n_classes, *, rounds=2):
         maps.append(_resample(one_hot, label.affine, frame, to_image))
         scaled = torch.from_numpy(_scaled(image.data))[None]
         heads.append(_resample(scaled, image.affine, frame, to_image))
-    maps, heads = _group(maps, heads, frame.spacing_mm, rounds)
     prob = torch.stack(maps).mean(0)
     image = torch.stack(heads).mean(0)[0]
     return Atlas((prob / prob.sum(0)).numpy(), image.numpy(), frame.affine)
@@ -102,43 +95,6 @@ def read(path):
             f"{path} must hold an atlas (prob, image, affine), got "
             f"{type(error).__name__} ({error}); build it again"
         ) from error
-
-
-def _group(maps, heads, spacing_mm, rounds):
-    """The maps and heads after `rounds` of deformation onto their common mean."""
-    first_maps, first_heads = maps, heads
-    for _ in range(rounds):
-        mean = torch.stack(maps).mean(0)
-        fields = [_onto(one, mean, spacing_mm) for one in first_maps]
-        maps, heads = (
-            [
-                warping.warp(v, u, spacing_mm)
-                for v, u in zip(volumes, fields, strict=True)
-            ]
-            for volumes in (first_maps, first_heads)
-        )
-    return maps, heads
-
-
-def _onto(one, mean, spacing_mm, sigmas_mm=(6.0, 4.0, 2.0), steps=15):
-    """Displacement (3, X, Y, Z) in mm that carries one head's labels onto the mean."""
-    stride = [max(1, round(SEARCH_SPACING_MM / s)) for s in spacing_mm]
-    coarse_mm = [s * n for s, n in zip(spacing_mm, stride, strict=True)]
-    every = (slice(None), *(slice(None, None, n) for n in stride))
-    displacement = torch.zeros(3, *mean[every].shape[1:])
-    for sigma_mm in sigmas_mm:
-        moving = warping.smooth(one[every], sigma_mm, coarse_mm)
-        target = warping.smooth(mean[every], sigma_mm, coarse_mm)
-        for _ in range(steps):
-            displacement = warping.demons_step(
-                warping.warp(moving, displacement, coarse_mm),
-                target,
-                displacement,
-                coarse_mm,
-                stiffness_mm=5.0,
-                limit_mm=2.0,
-            )
-    return warping.upsample(displacement, mean.shape[1:], stride)
 
 
 def align(atlas, t1):
@@ -217,6 +173,11 @@ def head_centre(head, reach_mm=160.0):
     half that reach.
     """
     bright = head.data > 0.25 * np.percentile(head.data, 98)
+    if not bright.any():
+        raise ValueError(
+            "head must hold something bright, got no intensity above zero; "
+            "give the T1 image of a head"
+        )
     where = volume.nib.affines.apply_affine(head.affine, np.argwhere(bright))
     top = np.percentile(where[:, 2], 99.9)
     near = where[where[:, 2] > top - reach_mm / 2]
@@ -235,10 +196,20 @@ def _optimise(fixed, moving, start, steps):
     )
     method.SetOptimizerScalesFromPhysicalShift()
     method.SetInitialTransform(start, inPlace=False)
-    result = method.Execute(fixed, moving)
+    result = _execute(method, fixed, moving)
     while isinstance(result, sitk.CompositeTransform):
         result = result.GetNthTransform(0)
     return type(start)(result)
+
+
+def _execute(method, fixed, moving):
+    """The result on one thread: several would add up in a changing order."""
+    threads = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        return method.Execute(fixed, moving)
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
 
 
 def _coarse(head, spacing_mm=SEARCH_SPACING_MM):

@@ -71,7 +71,7 @@ def _lobes(at, cavity, anatomy):
 
 def _fluid_gap(at, anatomy):
     """Subarachnoid space (mm): wide over the top and in front when the brain shrank."""
-    x, y, z = at
+    _, y, z = at
     high = ramp(z, 10.0, 60.0) + 0.6 * ramp(y, 20.0, 60.0) - 0.6 * ramp(-z, 5.0, 25.0)
     return anatomy.fluid_mm * (0.75 + 0.5 * high)
 
@@ -86,7 +86,7 @@ def _stem(at):
 
 
 def _fissure(at, anatomy):
-    """Depth below the walls of the interhemispheric fissure, which ends at the callosum."""
+    """Depth below the walls of the fissure between hemispheres, above the callosum."""
     x, y, z = at
     core = ellipsoid((0.0 * y, y, z), (0, -3, 4), (1, 36, 23))
     ending = np.maximum(-core, 0.0)
@@ -128,7 +128,7 @@ def _sylvian(at, anatomy):
 
 
 def _cerebellum(at, cavity, stem):
-    x, y, z = at
+    _, y, z = at
     lobes = ellipsoid(at, (0, -60, -30), (54, 37, 34))
     below = 0.87 * (z - _tentorium(at)) + 1.0
     shape = cut(cut(cavity + 2.5, lobes, 4.0), below, 4.0)
@@ -154,7 +154,7 @@ def _folds(at, surface, anatomy, how):
     slope = np.sqrt(sum(g * g for g in np.gradient(sheet, spacing_mm)))
     typical = 2 * np.pi / (2.0 * anatomy.gyrus_mm)
     sheet = sheet / np.sqrt(slope * slope + (0.45 * typical) ** 2)
-    return {"sheet": sheet, "reach": np.clip(13.0 + 5.0 * reach, 4.0, 22.0)}
+    return {"sheet": sheet, "reach": np.clip(14.0 + 5.0 * reach, 4.0, 23.0)}
 
 
 def _read(lattice, spot, spacing_mm):
@@ -164,7 +164,7 @@ def _read(lattice, spot, spacing_mm):
 
 
 def paint(labels, fields, anatomy):
-    """Writes cerebrum, cerebellum and brain stem into `labels`, a part of the tissue map.
+    """Writes cerebrum, cerebellum and brain stem into a part of the tissue map.
 
     Parameters
     ----------
@@ -179,7 +179,9 @@ def paint(labels, fields, anatomy):
 
 def _paint_cerebrum(labels, fields, anatomy):
     below = np.maximum(fields["surface"] - fields["reach"], 0.0)
-    width = anatomy.sulcus_mm * (1.0 - 0.4 * np.clip(fields["surface"] / 15.0, 0.0, 1.0))
+    width = anatomy.sulcus_mm * (
+        1.0 - 0.4 * np.clip(fields["surface"] / 15.0, 0.0, 1.0)
+    )
     sulcus = np.maximum(np.abs(fields["sheet"]) - width, 0.0)
     closed = np.abs(fields["sheet"]) - width
     depth = np.where(below > 0, np.sqrt(sulcus * sulcus + below * below), closed)
@@ -223,7 +225,9 @@ def paint_deep(labels, fields):
     """Writes deep nuclei, ventricles and corpus callosum, where brain is."""
     solid = (labels == tissues.WHITE) | (labels == tissues.CORTEX)
     labels[(fields["grey"] < 0) & solid] = tissues.DEEP_GREY
-    solid |= labels == tissues.CEREBELLUM
+    wall = (fields["ventricle"] < 1.2) & (labels == tissues.FLUID)
+    labels[wall] = tissues.WHITE
+    solid |= wall | (labels == tissues.CEREBELLUM)
     labels[(fields["ventricle"] < 0) & solid] = tissues.VENTRICLE
     labels[fields["callosum"] < 0] = tissues.WHITE
 

@@ -42,7 +42,6 @@ def _add_data(commands):
     )
     data.add_argument("--from-labelmaps", type=Path, metavar="DIR")
     data.add_argument("--coding", help="what the values of the label maps mean")
-    data.add_argument("--subjects", type=int, help="heads to make from the label maps")
     data.set_defaults(run=_data)
 
 
@@ -81,16 +80,15 @@ def _add_stage(commands):
 def _data(arguments):
     from noisyseg import params, stages
 
-    settings = params.load(scale=arguments.scale)
-    if arguments.from_labelmaps is None:
-        stages.make_data(settings, arguments.out)
-    else:
-        stages.make_data_from_labelmaps(
-            settings,
-            arguments.out,
-            arguments.from_labelmaps,
-            coding=arguments.coding,
+    if (arguments.from_labelmaps is None) != (arguments.coding is None):
+        raise ValueError(
+            "--from-labelmaps and --coding must be given together, got one of them; "
+            "name both"
         )
+    settings = params.load(scale=arguments.scale)
+    stages.make_data(
+        settings, arguments.out, arguments.from_labelmaps, arguments.coding
+    )
 
 
 def _label(arguments):

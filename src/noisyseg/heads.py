@@ -1,7 +1,7 @@
 """Digital heads: a random anatomy, and the tissue map it describes.
 
 A head is drawn once (`draw`: a dataclass of plain numbers, so it can be tabulated and
-replayed) and rendered on any grid (`render`). Shapes are given in the frame of an average
+replayed) and rendered on any grid (`render`). Shapes stand in the frame of an average
 head (mm from the anterior commissure; `skulls`, `brains`); each subject has its own
 size, pose, smooth warp, thicknesses and folding. Smooth fields are computed on a grid
 twice as coarse and refined slab by slab; only then are they cut into tissues.
@@ -11,18 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from noisyseg import brains, skulls, tissues
+from noisyseg import brains, skulls
+from noisyseg.grids import origin_mm
 from noisyseg.shapes import in_slabs, refined_planes, slow_noise
-
-CENTRE_MM = (0.0, -14.0)  # x, y of the field of view
-TOP_MM = 98.0  # z of its upper edge: the neck is what a small field of view loses
 
 
 @dataclass(frozen=True)
 class Anatomy:
     """All that makes one head differ from another; lengths in mm.
 
-    `age` runs from 0 (young) to 1 (old) and drives ventricles, sulci and fluid together.
+    `age` runs from 0 (young) to 1 (old); ventricles, sulci and fluid grow with it.
     """
 
     seed: int
@@ -74,21 +72,21 @@ def draw(rng):
         tilt_rad=(around(0.0, 0.06), around(0.0, 0.02)),
         shift_mm=tuple(around(0.0, 2.0) for _ in range(3)),
         warp_mm=around(2.0, 0.3),
-        skull_mm=around(5.5, 0.7),
-        diploe=around(0.42, 0.08),
-        scalp_mm=around(6.8, 1.0),
+        skull_mm=around(5.3, 0.6),
+        diploe=around(0.32, 0.08),
+        scalp_mm=around(7.8, 1.0),
         skin_mm=around(1.9, 0.2),
         fat_mm=around(2.6, 0.7),
-        fluid_mm=around(2.2 + 2.0 * age, 0.3),
+        fluid_mm=around(2.6 + 2.6 * age, 0.3),
         sulcus_mm=around(0.45 + 0.55 * age, 0.08),
-        cortex_mm=around(2.75 - 0.25 * age, 0.1),
-        gyrus_mm=around(12.0, 0.6),
-        ventricle=around(0.85 + 0.9 * age, 0.15),
+        cortex_mm=around(2.6 - 0.25 * age, 0.1),
+        gyrus_mm=around(11.8, 0.6),
+        ventricle=around(0.95 + 1.3 * age, 0.18),
         frontal_sinus=around(1.0, 0.2),
         maxillary_sinus=around(1.0, 0.1),
         sphenoid_sinus=around(1.0, 0.12),
-        eye_radius_mm=around(11.6, 0.35),
-        eye_mm=(around(31.5, 1.2), around(54.0, 1.2), around(-35.5, 1.2)),
+        eye_radius_mm=around(11.0, 0.3),
+        eye_mm=(around(31.5, 1.2), around(54.5, 1.2), around(-35.5, 1.2)),
         nose_mm=around(0.0, 2.0),
         chin_mm=around(0.0, 3.0),
     )
@@ -112,17 +110,6 @@ class _Box:
         return tuple(slice(2 * a, 2 * (a + n)) for a, n in pairs)
 
 
-def origin_mm(shape, spacing_mm):
-    """World position (mm) of the first voxel's centre of a grid around the head.
-
-    >>> origin_mm((96, 120, 120), 2.0)
-    (-95.0, -133.0, -141.0)
-    """
-    x, y, z = (n * spacing_mm for n in shape)
-    half = spacing_mm / 2
-    return (CENTRE_MM[0] - x / 2 + half, CENTRE_MM[1] - y / 2 + half, TOP_MM - z + half)
-
-
 def render(anatomy, shape, spacing_mm):
     """Tissue map of a head, air outside = 0.
 
@@ -130,7 +117,7 @@ def render(anatomy, shape, spacing_mm):
     ----------
     anatomy : Anatomy
     shape : triple of even int
-        Voxels of the tissue grid; its field of view ends `TOP_MM` above the commissure.
+        Voxels of the tissue grid, placed around the head as in `grids`.
     spacing_mm : float
         Edge of a tissue voxel, about 1 (2 gives a coarse head for tests).
 
@@ -140,10 +127,11 @@ def render(anatomy, shape, spacing_mm):
     """
     shape = check_shape(shape, spacing_mm)
     rng = np.random.default_rng(np.random.SeedSequence(anatomy.seed))
-    at = _template(anatomy, shape, spacing_mm, rng)
+    nodes = _nodes(shape, spacing_mm)
+    at = _template(anatomy, nodes, rng)
     labels = np.zeros(shape, np.uint8)
     whole = _Box((0, 0, 0), tuple(n // 2 for n in shape))
-    fields = _head_fields(at, anatomy, spacing_mm, rng)
+    fields = _head_fields(at, anatomy, nodes, rng)
     for part, slab in _sweep(labels, whole, fields):
         skulls.paint_soft(part, slab, anatomy)
         skulls.paint_skull(part, slab, anatomy)
@@ -163,39 +151,37 @@ def check_shape(shape, spacing_mm):
     return tuple(int(n) for n in shape)
 
 
-def _template(anatomy, shape, spacing_mm, rng):
-    """Coordinates of the average head at the coarse nodes, (3, X/2+2, Y/2+2, Z/2+2)."""
-    axes = []
-    for axis, (n, start) in enumerate(
-        zip(shape, origin_mm(shape, spacing_mm), strict=True)
-    ):
-        nodes = start + spacing_mm * (2.0 * np.arange(-1, n // 2 + 1) + 0.5)
-        nodes = nodes - anatomy.shift_mm[axis]
-        axes.append(nodes.reshape([-1 if i == axis else 1 for i in range(3)]))
-    x, y, z = axes
-    pitch, yaw = anatomy.tilt_rad
-    y, z = y * np.cos(pitch) + z * np.sin(pitch), z * np.cos(pitch) - y * np.sin(pitch)
-    x, y = x * np.cos(yaw) + y * np.sin(yaw), y * np.cos(yaw) - x * np.sin(yaw)
-    size = tuple(n // 2 + 2 for n in shape)
-    warp = [slow_noise(rng, size, 2 * spacing_mm, 30.0) for _ in range(3)]
+def _nodes(shape, spacing_mm):
+    """World positions (mm) of the coarse nodes along x, y, z, one more at each end."""
+    starts = origin_mm(shape, spacing_mm)
     return [
-        a / scale + anatomy.warp_mm * w
-        for a, scale, w in zip((x, y, z), anatomy.size, warp, strict=True)
+        start + spacing_mm * (2.0 * np.arange(-1, n // 2 + 1) + 0.5)
+        for start, n in zip(starts, shape, strict=True)
     ]
 
 
-def _head_fields(at, anatomy, spacing_mm, rng):
-    size = at[0].shape
-    coarse_mm = 2 * spacing_mm
-    wobble = slow_noise(rng, size, coarse_mm, 24.0)
-    uneven = slow_noise(rng, size, coarse_mm, 24.0)
+def _template(anatomy, nodes, rng):
+    """Coordinates of the average head at the coarse nodes: three arrays (X, Y, Z)."""
+    x, y, z = np.meshgrid(*nodes, indexing="ij", sparse=True)
+    x, y, z = (a - s for a, s in zip((x, y, z), anatomy.shift_mm, strict=True))
+    pitch, yaw = anatomy.tilt_rad
+    y, z = y * np.cos(pitch) + z * np.sin(pitch), z * np.cos(pitch) - y * np.sin(pitch)
+    x, y = x * np.cos(yaw) + y * np.sin(yaw), y * np.cos(yaw) - x * np.sin(yaw)
+    return [
+        a / scale + anatomy.warp_mm * slow_noise(rng, nodes, 32.0)
+        for a, scale in zip((x, y, z), anatomy.size, strict=True)
+    ]
+
+
+def _head_fields(at, anatomy, nodes, rng):
+    wobble, uneven = (slow_noise(rng, nodes, 32.0) for _ in range(2))
     fields = in_slabs(lambda here: skulls.head_fields(here, anatomy), at)
     return {
         **fields,
         "bone": fields["bone"] * (1.0 + 0.12 * wobble),
         "fat": np.maximum(fields["fat"] * (1.0 + 0.25 * uneven), 0.8),
-        "grain": slow_noise(rng, size, coarse_mm, 8.0),
-        "septa": slow_noise(rng, size, coarse_mm, 16.0),
+        "grain": slow_noise(rng, nodes, 8.0),
+        "septa": slow_noise(rng, nodes, 16.0),
     }
 
 
@@ -213,10 +199,6 @@ def _within(at, limits_mm):
     return _Box(tuple(start), tuple(size))
 
 
-def _crop(fields, box):
-    return {name: field[box.coarse] for name, field in fields.items()}
-
-
 def _sweep(labels, box, fields):
     """Slabs of the box: the part of `labels`, and the fields refined to its grid.
 
@@ -230,10 +212,9 @@ def _sweep(labels, box, fields):
 def _render_face(labels, at, fields, anatomy):
     box = _within(at, skulls.FACE_MM)
     here = [a[box.coarse] for a in at]
-    parts = _crop(fields, box) | in_slabs(
-        lambda slab: skulls.face_fields(slab, anatomy), here
-    )
-    parts |= dict(zip("xyz", here, strict=True))
+    wanted = {name: fields[name][box.coarse] for name in skulls.SHARED}
+    parts = wanted | in_slabs(lambda slab: skulls.face_fields(slab, anatomy), here)
+    parts |= {"x": here[0], "z": here[2]}
     for part, slab in _sweep(labels, box, parts):
         skulls.paint_face(part, slab)
     for limits in skulls.EYES_MM:

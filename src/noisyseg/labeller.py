@@ -6,8 +6,7 @@ Markov random field ties neighbours; a smooth field models uneven coil sensitivi
 The lineage is Van Leemput et al., IEEE TMI 1999 (EM, atlas, bias field, MRF) and
 Ashburner & Friston, NeuroImage 2005 (several Gaussians per class, deformed atlas).
 
-Symbols as in scikit-learn: resp, means, covariances, weights. Axis letters: C class,
-K mixture part, N voxels, D channels.
+Axis letters: B basis function, C class, K mixture part, N voxels, D channels.
 """
 
 import math
@@ -16,107 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from noisyseg import volume, warping
+from noisyseg import markov, mixtures, volume, warping
 from noisyseg.volume import Volume
 
-HEAD_PARTS = (2, 1, 2, 2, 3, 4, 2, 2, 1)
-SMALLEST_SD = 0.01
-EPSILON = 1e-30
-
-
-@dataclass(frozen=True)
-class Mixture:
-    """A Gaussian mixture whose parts belong to classes.
-
-    Parameters
-    ----------
-    means : float32 tensor of shape (K, D)
-    covariances : float32 tensor of shape (K, D, D)
-    weights : float32 tensor of shape (K,)
-        Share of each part within its class.
-    owner : int64 tensor of shape (K,)
-        Class of each part.
-    """
-
-    means: torch.Tensor
-    covariances: torch.Tensor
-    weights: torch.Tensor
-    owner: torch.Tensor
-
-
-def log_gaussians(x, means, covariances):
-    """Log density of every point under every Gaussian.
-
-    The squared distance is written as one matrix product over 1, x and x x^T.
-
-    Parameters
-    ----------
-    x : float32 tensor of shape (N, D)
-    means : float32 tensor of shape (K, D)
-    covariances : float32 tensor of shape (K, D, D)
-
-    Returns
-    -------
-    float32 tensor of shape (K, N)
-    """
-    precision = torch.linalg.inv(covariances.double())
-    linear = (precision @ means.double()[:, :, None])[:, :, 0]
-    constant = (linear * means).sum(1) + covariances.double().logdet()
-    constant = constant + x.shape[1] * math.log(2 * math.pi)
-    rows = [-0.5 * constant[:, None], linear, -0.5 * precision.flatten(1)]
-    return torch.cat(rows, 1).float() @ _moments(x).T
-
-
-def _moments(x):
-    """Columns 1, x and x x^T of every point, (N, 1 + D + D D)."""
-    squares = (x[:, :, None] * x[:, None]).flatten(1)
-    return torch.cat([torch.ones_like(x[:, :1]), x, squares], 1)
-
-
-def expectation(x, means, covariances, weights):
-    """Responsibility of every Gaussian for every point: the E step.
-
-    ``resp[k, n] = weights[k] N(x[n]; means[k], covariances[k]) / sum over k``
-
-    Parameters
-    ----------
-    x : float32 tensor of shape (N, D)
-    means, covariances : float32 tensors of shape (K, D) and (K, D, D)
-    weights : float32 tensor of shape (K,) or (K, N)
-        One weight per Gaussian, or a prior per Gaussian and point.
-
-    Returns
-    -------
-    float32 tensor of shape (K, N); sums to 1 over K
-    """
-    prior = weights if weights.ndim == 2 else weights[:, None]
-    return torch.softmax(
-        log_gaussians(x, means, covariances) + (prior + EPSILON).log(), 0
-    )
-
-
-def maximisation(x, resp, smallest_sd=SMALLEST_SD):
-    """Means, covariances and weights that fit the responsibilities: the M step.
-
-    Parameters
-    ----------
-    x : float32 tensor of shape (N, D)
-    resp : float32 tensor of shape (K, N)
-    smallest_sd : float
-        Added in square to the variances, so that no Gaussian collapses.
-
-    Returns
-    -------
-    means (K, D), covariances (K, D, D), weights (K,)
-    """
-    d = x.shape[1]
-    total = (resp @ _moments(x)).double()
-    mass = total[:, :1] + 1e-6
-    means = total[:, 1 : 1 + d] / mass
-    spread = (total[:, 1 + d :] / mass).reshape(-1, d, d)
-    spread = spread - means[:, :, None] * means[:, None]
-    floor = smallest_sd**2 * torch.eye(d, device=x.device)
-    return means.float(), (spread + floor).float(), (mass[:, 0] / mass.sum()).float()
+HEAD_PARTS = (2, 1, 1, 2, 3, 4, 1, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -131,6 +33,13 @@ class Settings:
         Blur of the priors in mm and EM steps, coarse to fine.
     prior_floor : float
         Added to the prior of every class that the atlas knows.
+    final_blur_mm : float
+        Blur of the priors for the labels themselves.
+    tied : tuple of tuple of int
+        Groups of classes whose Gaussians are drawn to a common covariance: brain and
+        fluids, air outside and inside the head.
+    tie : float
+        How far, from 0 to 1.
     mrf : float
         Weight of a pair of neighbours; 0 leaves the voxelwise answer.
     mrf_steps : int
@@ -138,15 +47,21 @@ class Settings:
     bias_order : int
         Highest order of the polynomials in the log of the bias field.
     stiffness_mm : float
-        Smoothness of the deformation of the atlas; infinity keeps the affine atlas.
+        Standard deviation of the Gaussian that smooths the atlas's deformation.
+    limit_mm : float
+        Longest step of the deformation; 0 keeps the affine atlas.
+    work_mm : float
+        Spacing of the voxels from which everything but the labels is estimated.
     """
 
     parts: tuple[int, ...] = HEAD_PARTS
     schedule: tuple[tuple[float, int], ...] = ((8.0, 8), (5.0, 8), (3.0, 10))
-    prior_floor: float = 1e-3
+    prior_floor: float = 1e-4
     final_blur_mm: float = 1.5
+    tied: tuple[tuple[int, ...], ...] = ((1, 2, 3, 7, 8), (0, 6))
+    tie: float = 0.5
     mrf: float = 0.3
-    mrf_steps: int = 4
+    mrf_steps: int = 3
     bias_order: int = 3
     stiffness_mm: float = 6.0
     limit_mm: float = 4.0
@@ -169,13 +84,20 @@ def segment(channels, priors, *, settings=None, device="cpu"):
     Returns
     -------
     Volume with uint8 data on the grid of the channels
+
+    Raises
+    ------
+    ValueError
+        Grids that differ, NaN or infinity, a constant image, priors of another shape.
     """
     settings = settings or Settings()
     _check_input(channels, priors, settings)
     spacing_mm = channels[0].spacing_mm
     box = _head_box(priors[0], spacing_mm)
     x = torch.from_numpy(np.stack([_scaled(v.data, box) for v in channels])).to(device)
-    prior = torch.from_numpy(priors[(slice(None), *box)]).to(device).contiguous()
+    prior = torch.from_numpy(
+        np.ascontiguousarray(priors[(slice(None), *box)], np.float32)
+    ).to(device)
     mixture, bias, displacement = _fit(x, prior, spacing_mm, settings)
     basis = _basis(x.shape[1:], settings.bias_order, device)
     x = x / torch.exp(bias @ basis).reshape(x.shape)
@@ -204,12 +126,8 @@ def _fit(x, prior, spacing_mm, settings):
         for _ in range(steps):
             local = warping.warp(blurred, displacement, coarse_mm) + floor
             even = flat / torch.exp(bias @ basis).T
-            if mixture is None:
-                mixture = _first_mixture(even, local.flatten(1), settings.parts)
-            weights = mixture.weights[:, None] * local.flatten(1)[mixture.owner]
-            resp = expectation(even, mixture.means, mixture.covariances, weights)
-            classes = _members(mixture.owner, len(prior)) @ resp
-            mixture = _refit(even, resp, mixture.owner, len(prior))
+            mixture, resp = _em_step(even, local.flatten(1), mixture, settings)
+            classes = mixtures.members(mixture.owner, len(prior)) @ resp
             bias = bias + _bias_step(even, resp, mixture, basis)
             displacement = warping.demons_step(
                 local,
@@ -222,37 +140,21 @@ def _fit(x, prior, spacing_mm, settings):
     return mixture, bias, warping.upsample(displacement, x.shape[1:], stride)
 
 
+def _em_step(x, prior, mixture, settings):
+    """The mixture after one E and one M step, and the responsibilities (K, N)."""
+    if mixture is None:
+        mixture = mixtures.first_mixture(x, prior, settings.parts)
+    weights = mixture.weights[:, None] * prior[mixture.owner]
+    resp = mixtures.expectation(x, mixture.means, mixture.covariances, weights)
+    mixture = mixtures.refit(x, resp, mixture.owner, len(prior))
+    mass = resp.sum(1)
+    tied = mixtures.tie_covariances(mixture, mass, settings.tied, settings.tie)
+    return tied, resp
+
+
 def _known(prior):
     """1 for a class that the atlas knows, 0 for one that it lacks, (C, 1, 1, 1)."""
     return (prior.amax((1, 2, 3), keepdim=True) > 0).float()
-
-
-def _first_mixture(x, prior, parts):
-    """Each class split into equal shares along the first channel, darkest first."""
-    owner = torch.tensor(
-        [c for c, n in enumerate(parts) for _ in range(n)], device=x.device
-    )
-    order = x[:, 0].argsort(stable=True)
-    resp = []
-    for weight, count in zip(prior[:, order] ** 2, parts, strict=True):
-        rank = weight.cumsum(0) / weight.sum().clamp_min(EPSILON) * count
-        part = rank.clamp(0, count - 0.5).long()
-        resp += [weight * (part == m) for m in range(count)]
-    return _refit(x[order], torch.stack(resp), owner, len(parts))
-
-
-def _refit(x, resp, owner, n_classes):
-    """The mixture after one M step, weights shared out within each class."""
-    means, covariances, weights = maximisation(x, resp)
-    members = _members(owner, n_classes)
-    total = (members @ weights)[owner]
-    return Mixture(means, covariances, weights / total.clamp_min(EPSILON), owner)
-
-
-def _members(owner, n_classes):
-    """Float matrix (C, K): 1 where the part belongs to the class."""
-    classes = torch.arange(n_classes, device=owner.device)
-    return (owner == classes[:, None]).float()
 
 
 def _basis(shape, order, device):
@@ -307,74 +209,12 @@ def _head_box(outside, spacing_mm, margin_mm=12.0):
 
 def _classify(x, prior, mixture, spacing_mm, settings):
     """Posterior probabilities (C, X, Y, Z) with the Markov field."""
-    unary = class_log_likelihood(x.reshape(len(x), -1).T, mixture, len(prior))
+    unary = mixtures.class_log_likelihood(x.reshape(len(x), -1).T, mixture, len(prior))
     unary = unary.reshape(prior.shape)
-    unary += (prior + settings.prior_floor * _known(prior) + EPSILON).log()
-    return mean_field(
-        unary, pair_costs(prior), spacing_mm, settings.mrf, settings.mrf_steps
+    unary += (prior + settings.prior_floor * _known(prior) + mixtures.EPSILON).log()
+    return markov.mean_field(
+        unary, markov.pair_costs(prior), spacing_mm, settings.mrf, settings.mrf_steps
     )
-
-
-def class_log_likelihood(x, mixture, n_classes):
-    """Log density of every point under the mixture of each class, (C, N)."""
-    log_part = log_gaussians(x, mixture.means, mixture.covariances)
-    log_part += (mixture.weights + EPSILON).log()[:, None]
-    return torch.stack(
-        [log_part[mixture.owner == c].logsumexp(0) for c in range(n_classes)]
-    )
-
-
-def pair_costs(prior):
-    """Cost of each pair of neighbouring classes, from how often the atlas has them.
-
-    ``cost[k, l] = -log(n[k, l] / sqrt(n[k, k] n[l, l]))``, at least 0, at most 5, with
-    n the expected number of neighbour pairs; 0 on the diagonal.
-    """
-    n = torch.zeros(len(prior), len(prior), device=prior.device)
-    for axis in range(1, 4):
-        some = [slice(None), *[slice(None, None, 2)] * 3]  # every other pair is enough
-        some[axis] = slice(None, prior.shape[axis] - 1, 2)
-        a = prior[tuple(some)].flatten(1)
-        some[axis] = slice(1, None, 2)
-        b = prior[tuple(some)].flatten(1)
-        n += a @ b.T + b @ a.T
-    own = n.diagonal().clamp_min(1e-6)
-    return -(n / (own[:, None] * own).sqrt()).clamp(math.exp(-5), 1).log()
-
-
-def mean_field(unary, costs, spacing_mm, strength, steps):
-    """Posterior of a Markov field over six neighbours, by mean-field sweeps.
-
-    Parameters
-    ----------
-    unary : float32 tensor of shape (C, X, Y, Z)
-        Log likelihood plus log prior.
-    costs : float32 tensor of shape (C, C)
-    spacing_mm : three floats
-        A neighbour counts with the inverse of its distance, scaled to mean 1.
-    strength : float
-        0 leaves the voxelwise posterior.
-    steps : int
-
-    Returns
-    -------
-    float32 tensor of shape (C, X, Y, Z); sums to 1 over C
-    """
-    resp = torch.softmax(unary, 0)
-    if strength == 0:
-        return resp
-    near = 1 / np.array(spacing_mm)
-    near = (near / near.mean()).tolist()
-    for _ in range(steps):
-        around = torch.zeros_like(resp)
-        for axis, weight in enumerate(near, start=1):
-            size = resp.shape[axis] - 1
-            lower, upper = resp.narrow(axis, 0, size), resp.narrow(axis, 1, size)
-            around.narrow(axis, 0, size).add_(upper, alpha=weight)
-            around.narrow(axis, 1, size).add_(lower, alpha=weight)
-        energy = (costs @ around.reshape(len(costs), -1)).reshape(unary.shape)
-        resp = torch.softmax(unary - strength * energy, 0)
-    return resp
 
 
 def _scaled(data, box):
@@ -385,6 +225,8 @@ def _scaled(data, box):
 
 def _check_input(channels, priors, settings):
     """Refuse images and priors from which no labels can come."""
+    if not channels:
+        raise ValueError("channels must hold at least one image, got none; give the T1")
     for number, channel in enumerate(channels):
         name = f"channels[{number}]"
         volume.check_same_grid(channels[0], channel, "channels[0]", name)
@@ -400,4 +242,11 @@ def _check_input(channels, priors, settings):
         raise ValueError(
             f"priors must have shape {expected}, got {priors.shape}; "
             "align the atlas to this image"
+        )
+    if not np.isfinite(priors).all():
+        raise ValueError("priors must be finite, got NaN or infinity; align again")
+    if not priors[1:].any():
+        raise ValueError(
+            "priors must give some class other than background a chance, got zeros; "
+            "check the alignment"
         )

@@ -10,12 +10,13 @@ References
    github.com/Beckschen/TransUNet: 0.5 cross-entropy + 0.5 soft Dice.
 """
 
-from difflib import get_close_matches
 from functools import partial
 from inspect import signature
 
 import torch
 import torch.nn.functional as F
+
+from noisyseg.choices import check_choice
 
 
 def cross_entropy(logits, labels, *, class_weights=None, ignore_index=None):
@@ -109,9 +110,10 @@ def build(name, *, dice=0.0, ignore_index=None, **settings):
     >>> round(float(loss(logits, labels)), 4)  # 0.5 ln 2 + 0.5 (1 - 0.8 + 1) / 2
     0.6466
     """
-    nearest("loss", name, LOSSES)
+    check_choice("loss", name, LOSSES)
     for key in settings:
-        nearest(f"setting of {name}", key, list(signature(LOSSES[name]).parameters)[2:])
+        known = list(signature(LOSSES[name]).parameters)[2:]
+        check_choice(f"setting of {name}", key, known)
     if not 0 <= dice <= 1:
         raise ValueError(
             f"dice must be a share from 0 to 1, got {dice}; change the arm"
@@ -163,14 +165,3 @@ def class_weight_tensor(class_weights, logits):
 def zero_of(logits):
     """0 with a gradient of zeros for `logits`, however extreme they are."""
     return logits.flatten()[:0].sum()
-
-
-def nearest(kind, name, known):
-    """`name` itself if it is known, else an error that suggests the nearest."""
-    if name in known:
-        return name
-    close = get_close_matches(str(name), known, n=1, cutoff=0.5)
-    remedy = f"did you mean {close[0]!r}?" if close else "choose one of these"
-    raise ValueError(
-        f"{kind} must be one of {', '.join(sorted(known))}, got {name!r}; {remedy}"
-    )

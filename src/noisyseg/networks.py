@@ -9,12 +9,13 @@ References
 """
 
 import inspect
-from difflib import get_close_matches
 from math import gcd
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from noisyseg.choices import check_choice
 
 GROUPS = 32  # of every group normalisation; narrow layers have fewer, see GroupNorm
 
@@ -293,23 +294,13 @@ def build(name, *, n_classes, image_size, in_channels=1, rng=None, **config):
     ValueError
         If no network or no setting has that name; the nearest name is suggested.
     """
-    network = NETWORKS[nearest("network", name, NETWORKS)]
+    check_choice("network", name, NETWORKS)
+    network = NETWORKS[name]
     for key in config:
-        nearest(f"setting of {name}", key, inspect.signature(network).parameters)
+        check_choice(f"setting of {name}", key, inspect.signature(network).parameters)
     config |= dict(n_classes=n_classes, image_size=image_size, in_channels=in_channels)
     if rng is None:
         return network(**config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng.integers(2**63)))
         return network(**config)
-
-
-def nearest(kind, name, known):
-    """`name` itself if it is known, else an error that suggests the nearest."""
-    if name in known:
-        return name
-    close = get_close_matches(str(name), known, n=1, cutoff=0.5)
-    remedy = f"did you mean {close[0]!r}?" if close else "choose one of these"
-    raise ValueError(
-        f"{kind} must be one of {', '.join(sorted(known))}, got {name!r}; {remedy}"
-    )

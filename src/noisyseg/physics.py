@@ -1,7 +1,7 @@
 """MR physics: from a tissue map to T1- and T2-weighted images.
 
-Each tissue has a proton density and relaxation times published for 3 T; a sequence turns
-them into signal by its equation; the point spread mixes signals across tissue borders
+Each tissue has a proton density and relaxation times for 3 T (`tissues`); a sequence
+turns them into signal by its equation; the point spread mixes signals across borders
 (partial volume); coils add a smooth bias field, thermal noise makes the magnitude
 Rician. Nothing else: what is hard in these images is hard for these reasons.
 """
@@ -11,59 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from noisyseg import tissues as ids
-
-
-@dataclass(frozen=True)
-class Tissue:
-    """Proton density (water = 1) and relaxation times (ms) of one tissue at 3 T."""
-
-    name: str
-    density: float
-    t1_ms: float
-    t2_ms: float
-    t2star_ms: float
-    source: str
-
-
-_WANSAPURA = "T1, T2, T2*: Wansapura 1999, JMRI 9:531"
-_STANISZ = "T1, T2: Stanisz 2005, MRM 54:507"
-_GOLD = "T1, T2: Gold 2004, AJR 183:343"
-_LIN = "T1: Lin 2001, JMRI 14:368 (3 T); T2 of nearly free water"
-_BONE = "T1, T2*: 140-260 and 0.42-0.50 ms, Reichert 2005, MRI 23:611 (1.5 T)"
-_ASSUMED = "assumed: "
-
-TISSUES = tuple(
-    Tissue(name, *values)
-    for name, values in zip(
-        ids.NAMES,
-        (
-            (0.00, 1000, 1.0, 1.0, "no protons"),
-            (0.70, 832, 80, 45, _WANSAPURA + " (WM)"),
-            (0.82, 1331, 93, 42, _WANSAPURA + " (GM; T2 between its 80 and 110)"),
-            (0.80, 1150, 80, 35, _ASSUMED + "between WM and GM: myelin and iron"),
-            (0.82, 1250, 90, 42, _ASSUMED + "GM with thin white laminae"),
-            (1.00, 4163, 1800, 800, _LIN),
-            (1.00, 4163, 2000, 900, _LIN),
-            (0.20, 200, 0.45, 0.45, _BONE),
-            (0.75, 365, 110, 12, _GOLD + " (marrow fat, less T2 for red marrow)"),
-            (0.85, 371, 133, 30, _GOLD + " (subcutaneous fat)"),
-            (0.65, 900, 30, 12, _ASSUMED + "dermis: short T2 (collagen)"),
-            (0.80, 1412, 40, 25, _STANISZ + " (muscle: T2 50; Gold 2004: 32)"),
-            (0.85, 1400, 75, 20, _ASSUMED + "vascular soft tissue near air"),
-            (0.70, 1168, 27, 15, _STANISZ + " (cartilage)"),
-            (0.00, 1000, 1.0, 1.0, "no protons"),
-            (1.00, 3800, 900, 400, _ASSUMED + "nearly free water, little protein"),
-            (0.65, 1200, 30, 20, _ASSUMED + "dense protein"),
-            (0.75, 1083, 78, 40, _STANISZ + " (optic nerve)"),
-            (0.72, 993, 78, 45, _STANISZ + " (spinal cord)"),
-            (0.85, 1932, 60, 20, _STANISZ + " (blood T1; T2 of venous blood)"),
-            (0.10, 1932, 100, 40, _ASSUMED + "flow void"),
-            (0.60, 1000, 25, 12, _ASSUMED + "dense collagen"),
-        ),
-        strict=True,
-    )
-)
-"""Tissue parameters by tissue number (`noisyseg.tissues`), with their sources."""
+from noisyseg.tissues import TISSUES
 
 
 @dataclass(frozen=True)
@@ -106,7 +54,7 @@ class InversionRecovery:
 
 @dataclass(frozen=True)
 class SpinEcho:
-    """A spin-echo train whose contrast is that of one echo at `echo_ms` (TSE, SPACE)."""
+    """A spin-echo train with the contrast of one echo at `echo_ms` (TSE, SPACE)."""
 
     name: str
     repetition_ms: float
@@ -161,7 +109,8 @@ def acquire(tissues, sequence, spacing_mm, image_spacing_mm, rng, how=None):
     how = how or Imperfection()
     ratio = _ratio(tissues.shape, spacing_mm, image_spacing_mm)
     levels = signals(sequence, how.relaxation, rng)
-    image = spread(levels[tissues], ratio, how.point_spread_vox)
+    planes = (levels[plane] for plane in tissues)
+    image = spread(planes, ratio, how.point_spread_vox)
     image *= bias_field(image.shape, how.bias, rng)
     if how.snr:
         image = add_rician_noise(image, 1000.0 / how.snr, rng)
@@ -192,7 +141,7 @@ def spread(signal, ratio, width_vox):
 
     Parameters
     ----------
-    signal : float64 array (X, Y, Z)
+    signal : float64 array (X, Y, Z), or an iterable of its planes (Y, Z)
     ratio : int
     width_vox : float
 
@@ -202,10 +151,9 @@ def spread(signal, ratio, width_vox):
     >>> float(spread(half_filled[1:-1, :6, :6], 2, 0.0)[1, 0, 0])
     3.0
     """
-    offsets, weights = _kernel(ratio, width_vox)
-    for axis in range(3):
-        signal = _thin(signal, axis, ratio, offsets, weights)
-    return signal
+    kernel = _kernel(ratio, width_vox)
+    planes = [_thin(_thin(p, 1, ratio, *kernel), 0, ratio, *kernel) for p in signal]
+    return _thin(np.stack(planes), 0, ratio, *kernel)
 
 
 def _kernel(ratio, width_vox):
@@ -220,7 +168,7 @@ def _kernel(ratio, width_vox):
 
 
 def _thin(signal, axis, ratio, offsets, weights):
-    pad = [(0, 0)] * 3
+    pad = [(0, 0)] * signal.ndim
     pad[axis] = (int(max(-offsets[0], 0)), int(max(offsets[-1], 0)))
     padded = np.moveaxis(np.pad(signal, pad, mode="edge"), axis, 0)
     count = signal.shape[axis] // ratio
@@ -290,19 +238,23 @@ def majority(labels, ratio):
 
     Examples
     --------
-    >>> majority(np.array([1, 1, 2, 1, 3, 3, 3, 3], np.uint8).reshape(2, 2, 2), 2).item()
+    >>> labels = np.array([1, 1, 2, 1, 3, 3, 3, 3], np.uint8).reshape(2, 2, 2)
+    >>> majority(labels, 2).item()
     3
     """
     if ratio == 1:
         return labels.copy()
-    blocks = [
-        labels[i::ratio, j::ratio, k::ratio] for i, j, k in np.ndindex((ratio,) * 3)
-    ]
-    middle = np.ascontiguousarray(blocks[(ratio**3) // 2])
-    winner, most = middle.copy(), np.zeros(middle.shape, np.uint8)
+    slabs = (labels[i : i + ratio] for i in range(0, len(labels), ratio))
+    return np.concatenate([_slab_majority(slab, ratio) for slab in slabs])
+
+
+def _slab_majority(labels, ratio):
+    half = ratio // 2
+    middle = labels[half::ratio, half::ratio, half::ratio]
+    winner, most = middle.copy(), np.zeros(middle.shape, np.uint16)
     for value in np.flatnonzero(np.bincount(labels.ravel())):
         hits = (labels == value).view(np.uint8)
-        count = _block_sum(hits, ratio) * 2 + (middle == value)
+        count = 2 * _block_sum(hits, ratio).astype(np.uint16) + (middle == value)
         better = count > most
         winner[better] = value
         most[better] = count[better]
@@ -326,7 +278,7 @@ def truth(tissues, spacing_mm, image_spacing_mm):
 
 
 def _ratio(shape, spacing_mm, image_spacing_mm):
-    ratio = int(round(image_spacing_mm / spacing_mm))
+    ratio = round(image_spacing_mm / spacing_mm)
     if ratio < 1 or abs(ratio * spacing_mm - image_spacing_mm) > 1e-6 * spacing_mm:
         raise ValueError(
             f"image_spacing_mm must be a whole multiple of {spacing_mm}, got "
@@ -334,6 +286,6 @@ def _ratio(shape, spacing_mm, image_spacing_mm):
         )
     if any(n % ratio for n in shape):
         raise ValueError(
-            f"shape must be divisible by {ratio}, got {tuple(shape)}; crop the tissue map"
+            f"shape must be divisible by {ratio}, got {tuple(shape)}; crop it"
         )
     return ratio

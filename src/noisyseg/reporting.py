@@ -154,6 +154,26 @@ def write_text(path, text):
     os.replace(part, path)
 
 
+def fill(markdown, folder):
+    """Markdown in which every marked place holds the text of the file it names.
+
+    A place runs from ``<!-- from FILE -->`` to ``<!-- end -->``; the markers stay.
+
+    Parameters
+    ----------
+    markdown : str
+    folder : Path
+        What the files are relative to.
+    """
+
+    def replace(match):
+        text = (folder / match["file"]).read_text().strip()
+        return f"<!-- from {match['file']} -->\n{text}\n<!-- end -->"
+
+    pattern = r"<!-- from (?P<file>\S+) -->\n.*?<!-- end -->"
+    return re.sub(pattern, replace, markdown, flags=re.DOTALL)
+
+
 def describe_gain(differences, cause, what):
     """One sentence on which structures gained and which lost, with the numbers.
 

@@ -5,6 +5,8 @@ Values are exact or first-order distances, good within a few millimetres of the 
 Only elementwise float64 arithmetic is used: the same numbers everywhere.
 """
 
+from itertools import pairwise
+
 import numpy as np
 from scipy import ndimage
 
@@ -15,10 +17,11 @@ def ellipsoid(at, centre, radii):
     >>> float(ellipsoid((9.0, 0.0, 0.0), (0, 0, 0), (8, 8, 8)))
     1.0
     """
-    x, y, z = (a - c for a, c in zip(at, centre, strict=True))
+    parts = [(a - c) / r for a, c, r in zip(at, centre, radii, strict=True)]
+    x2, y2, z2 = (p * p for p in parts)
     rx, ry, rz = radii
-    level = np.sqrt((x / rx) ** 2 + (y / ry) ** 2 + (z / rz) ** 2)
-    slope = np.sqrt((x / rx**2) ** 2 + (y / ry**2) ** 2 + (z / rz**2) ** 2)
+    level = np.sqrt(x2 + y2 + z2)
+    slope = np.sqrt(x2 * (1 / rx**2) + y2 * (1 / ry**2) + z2 * (1 / rz**2))
     return level * (level - 1) / np.maximum(slope, 1e-9)
 
 
@@ -56,8 +59,7 @@ def tube(at, points, radii):
 
 
 def _segments(points, radii):
-    knots = list(zip(points, radii, strict=True))
-    return zip(knots[:-1], knots[1:], strict=True)
+    return pairwise(zip(points, radii, strict=True))
 
 
 def join(a, b, blend_mm=0.0):
@@ -97,8 +99,7 @@ def halve(field, axis):
     shape[axis] = 2 * (shape[axis] - 2)
     fine = np.empty(shape)
     before, inner, after, even, odd = (
-        (slice(None),) * axis + (part,)
-        for part in _HALVES
+        (slice(None),) * axis + (part,) for part in _HALVES
     )
     quarter = 0.25 * field
     near = 3.0 * quarter[inner]
@@ -185,22 +186,34 @@ def noise(rng, shape, spacing_mm, wavelength_mm):
     return band / np.sqrt(np.mean(band * band))
 
 
-def slow_noise(rng, shape, spacing_mm, length_mm):
-    """Smooth random field of mean 0 and SD about 1, changing over about `length_mm`.
+def slow_noise(rng, axes_mm, length_mm):
+    """Smooth random field of mean 0 and SD near 1, changing over about `length_mm`.
 
-    White noise on a coarse lattice, doubled by Chaikin's rule (a quadratic B-spline).
+    White noise on a lattice fixed in space, smoothed by Chaikin's rule (a quadratic
+    B-spline) and read linearly: the same field on every grid.
 
     Parameters
     ----------
     rng : np.random.Generator
-    shape : triple of int
-    spacing_mm, length_mm : float
+    axes_mm : three 1-D float64 arrays
+        Positions along x, y, z; the field repeats after about 400 mm.
+    length_mm : float
+
+    Returns
+    -------
+    float64 array (X, Y, Z)
     """
-    levels = max(int(np.floor(np.log2(length_mm / spacing_mm) + 0.5)), 0)
-    sizes = [tuple(shape)]
-    for _ in range(levels):
-        sizes.insert(0, tuple(-(-n // 2) + 2 for n in sizes[0]))
-    field = rng.standard_normal(sizes[0]) * (1.9 if levels else 1.0)
-    for size in sizes[1:]:
-        field = refine(field)[tuple(slice(n) for n in size)]
+    count = int(np.ceil(400.0 / length_mm))
+    field = 1.9 * rng.standard_normal((count, count, count))
+    doublings = 1 if length_mm < 12.0 else 2  # the lattice is then 4 to 8 mm wide
+    for _ in range(doublings):
+        field = refine(np.pad(field, 1, mode="wrap"))
+    for axis, line in enumerate(axes_mm):
+        spot = line * (2**doublings / length_mm)
+        low = np.floor(spot).astype(int)
+        shape = [-1 if i == axis else 1 for i in range(3)]
+        part = (spot - low).reshape(shape)
+        before = np.take(field, low % (2**doublings * count), axis=axis)
+        after = np.take(field, (low + 1) % (2**doublings * count), axis=axis)
+        field = before + part * (after - before)
     return field

@@ -10,6 +10,7 @@ from noisyseg import tissues
 from noisyseg.shapes import cut, ellipsoid, join, ramp, tube
 
 FACE_MM = (-88, 88, -85, 100, -160, 8)
+SHARED = ("cavity", "surface", "grain")  # head fields that `paint_face` needs
 EYES_MM = ((6, 52, 5, 75, -56, -16), (-52, -6, 5, 75, -56, -16))
 _CANAL = [(0, -34, -45), (0, -42, -66), (0, -44, -80), (0, -50, -150)]
 
@@ -41,7 +42,9 @@ def head_fields(at, anatomy):
 def bone_thickness(at, anatomy):
     """Thickness (mm) of the skull over the brain: thin temples and base, no canal."""
     x, y, z = at
-    thick = anatomy.skull_mm * (1.0 + 0.25 * ramp(-y, 40.0, 90.0) + 0.15 * ramp(y, 20.0, 60.0))
+    thick = anatomy.skull_mm * (
+        1.0 + 0.25 * ramp(-y, 40.0, 90.0) + 0.15 * ramp(y, 20.0, 60.0)
+    )
     temple = ramp(np.abs(x), 40.0, 60.0) * ramp(-z, -25.0, 5.0) * ramp(y, -40.0, -15.0)
     base = ramp(-z, 12.0, 24.0) * ramp(y, -30.0, -5.0)
     thick = thick * (1.0 - 0.45 * temple) * (1.0 - 0.4 * base)
@@ -54,8 +57,8 @@ def surface(at, anatomy):
     side = (np.abs(x), y, z)
     wall = anatomy.skull_mm + anatomy.scalp_mm
     head = ellipsoid(at, (0, -16, 1), (68 + wall, 86 + wall, 73 + wall))
-    neck = ellipsoid(at, (0, -43, -110), (63, 57, 140))
-    sides = ellipsoid(at, (0, -22, -40), (76, 76, 52))
+    neck = ellipsoid(at, (0, -43, -110), (64, 58, 140))
+    sides = ellipsoid(at, (0, -24, -42), (78, 78, 54))
     face = ellipsoid(at, (0, 10, -58), (68, 59, 62))
     jaw = ellipsoid(at, (0, 38, -100 - anatomy.chin_mm), (38, 35, 22))
     brow = ellipsoid(at, (0, 56, -13), (50, 26, 22))
@@ -63,10 +66,18 @@ def surface(at, anatomy):
     lips = ellipsoid(at, (0, 64, -88), (24, 13, 14))
     ear = ellipsoid(side, (77 + 0.1 * (-20.0 - y), -32, -40), (5, 15, 27))
     whole = join(head, neck, 20.0)
-    for part, blend in ((sides, 10.0), (face, 20.0), (jaw, 16.0), (brow, 12.0), (cheek, 12.0)):
+    for part, blend in (
+        (sides, 10.0),
+        (face, 20.0),
+        (jaw, 16.0),
+        (brow, 12.0),
+        (cheek, 12.0),
+    ):
         whole = join(whole, part, blend)
     whole = join(join(whole, lips, 10.0), _nose(side, anatomy), 8.0)
-    return join(whole, ear, 5.0)
+    eye = np.array(anatomy.eye_mm)
+    lids = tube(side, [eye, eye - [2, 6, 0]], [anatomy.eye_radius_mm + 3.2, 15])
+    return join(join(whole, ear, 5.0), lids, 5.0)
 
 
 def _nose(side, anatomy):
@@ -79,7 +90,7 @@ def _nose(side, anatomy):
 
 def fat_thickness(at, anatomy):
     """Thickness (mm) of the fat under the skin: thick on cheeks and neck."""
-    _, y, z = at
+    z = at[2]
     low = ramp(-z, 20.0, 60.0)
     return anatomy.fat_mm * (1.0 + 0.9 * low)
 
@@ -96,7 +107,9 @@ def paint_soft(labels, fields, anatomy):
     depth = -fields["surface"]
     labels[depth > 0] = tissues.SKIN
     under = depth > anatomy.skin_mm
-    fatty = (depth < anatomy.skin_mm + fields["fat"]) | (np.abs(fields["septa"]) < 0.07)
+    septa = fields["septa"]
+    fatty = (depth < anatomy.skin_mm + fields["fat"]) | (np.abs(septa) < 0.07)
+    fatty |= septa > 1.3
     labels[under & fatty] = tissues.FAT
     labels[under & ~fatty] = tissues.MUSCLE
 
@@ -106,7 +119,7 @@ def paint_skull(labels, fields, anatomy):
     height, thick = fields["cavity"], fields["bone"]
     shell = (height > 0) & (height < thick) & (fields["surface"] < -2.0)
     labels[shell] = tissues.COMPACT
-    table = np.maximum(0.5 * (1.0 - anatomy.diploe) * thick, 1.1)
+    table = np.maximum(0.5 * (1.0 - anatomy.diploe) * thick, 1.3)
     middle = (height > table) & (height < thick - table)
     labels[middle & shell] = tissues.MARROW
     labels[(height < 0.0) & (fields["surface"] < -2.0)] = tissues.FLUID
@@ -121,14 +134,23 @@ def face_fields(at, anatomy):
         inner = part + shell_mm
         marrow = inner if marrow is None else np.minimum(marrow, inner)
     spine = tube(at, [(0, -29, -76), (0, -34, -150)], [8, 9])
-    air = np.minimum(_sinuses(side, anatomy), _throat(at))
+    air = _sinuses(side, anatomy)
+    throat = _throat(at)
     nose = ellipsoid(side, (0, 46, -58), (15, 34, 20))
     cells = _cells(side)
     openings = _openings(side)
     cord = tube(at, [(0, -42, -68), (0, -45, -82), (0, -51, -152)], [6.3, 5, 5])
-    names = ("bones", "marrow", "spine", "air", "nose", "cells", "openings", "cord")
-    values = (bone, marrow, spine, air, nose, cells, openings, cord)
-    return dict(zip(names, values, strict=True))
+    return {
+        "bones": bone,
+        "marrow": marrow,
+        "spine": spine,
+        "cord": cord,
+        "nose": nose,
+        "throat": throat,
+        "air": np.minimum(air, throat),
+        "cells": cells,
+        "openings": openings,
+    }
 
 
 def _bones(at, side):
@@ -138,7 +160,7 @@ def _bones(at, side):
     yield ellipsoid(side, (57, -36, -54), (10, 13, 15)), 4.0
     orbit = ellipsoid(side, (28.5, 45, -36), (16.5, 23, 15.5))
     yield cut(cut(orbit - 2.5, -orbit), at[1] - 56.0), 9.0
-    yield ellipsoid(at, (0, 40, -62), (40, 23, 23)), 4.0
+    yield ellipsoid(at, (0, 40, -62), (40, 23, 23)), 6.0
     yield ellipsoid(at, (0, 71, -14), (30, 8, 15)), 3.0
     zygoma = [(34, 58, -50), (56, 42, -50), (66, 12, -46), (66, -10, -45)]
     yield tube(side, zygoma, [5, 5, 3, 3.5]), 3.0
@@ -156,8 +178,8 @@ def _bones(at, side):
 def _sinuses(side, anatomy):
     f, m, s = anatomy.frontal_sinus, anatomy.maxillary_sinus, anatomy.sphenoid_sinus
     frontal = ellipsoid(side, (10, 72, -17), (10 * f, 5 * f, 10 * f))
-    maxillary = ellipsoid(side, (27, 38, -62), (12 * m, 17 * m, 17 * m))
-    sphenoid = ellipsoid(side, (7.5, 8, -35), (7 * s, 12 * s, 9 * s))
+    maxillary = ellipsoid(side, (27, 38, -62), (13 * m, 18 * m, 17 * m))
+    sphenoid = ellipsoid(side, (8, 6, -35), (7.5 * s, 13 * s, 9.5 * s))
     return np.minimum(np.minimum(frontal, maxillary), sphenoid)
 
 
@@ -167,7 +189,7 @@ def _throat(at):
 
 
 def _cells(side):
-    ethmoid = ellipsoid(side, (6, 40, -35), (7, 21, 12))
+    ethmoid = ellipsoid(side, (6.5, 40, -37), (7, 22, 12))
     return np.minimum(ethmoid, ellipsoid(side, (52, -30, -43), (9, 12, 13)))
 
 
@@ -189,9 +211,12 @@ def paint_face(labels, fields):
     labels[(fields["cord"] < 0) & (fields["cavity"] < -1.0)] = tissues.CORD
     buried = (fields["cavity"] > 1.0) & (fields["surface"] < -3.0)
     labels[(fields["nose"] < 0) & buried] = tissues.MUCOSA
-    labels[(np.abs(fields["air"] - 0.5) < 0.5) & buried] = tissues.MUCOSA
+    labels[(fields["throat"] < 1.2) & buried] = tissues.MUCOSA
+    labels[(fields["cells"] < 1.0) & buried] = tissues.COMPACT
     air = np.minimum(fields["air"], _airways(fields))
-    air = np.minimum(air, np.maximum(fields["cells"], 2.0 - 8 * np.abs(fields["grain"])))
+    air = np.minimum(
+        air, np.maximum(fields["cells"], 1.5 - 8 * np.abs(fields["grain"]))
+    )
     labels[(air < 0) & buried] = tissues.AIR
     opened = (fields["openings"] < 0) & (fields["surface"] < 0) & (fields["cavity"] > 1)
     labels[opened] = tissues.AIR
@@ -203,7 +228,9 @@ def _airways(fields):
     septum = np.abs(x - 2.6) - 1.1
     step = (z + 72.0) / 9.0
     shelf = (0.5 - np.abs(step - np.floor(step) - 0.5)) * 9.0 - 1.3
-    return np.maximum(np.minimum(septum, np.maximum(shelf, 4.0 - x)), fields["nose"] + 2)
+    return np.maximum(
+        np.minimum(septum, np.maximum(shelf, 4.0 - x)), fields["nose"] + 2
+    )
 
 
 def paint_eyes(labels, fields, anatomy):
@@ -222,6 +249,8 @@ def paint_eyes(labels, fields, anatomy):
     labels[tube(side, nerve, [2.0, 2.0, 2.0]) < 0] = tissues.OPTIC_NERVE
     radius = anatomy.eye_radius_mm
     eye = ellipsoid(side, (eye_x, eye_y, eye_z), (radius, radius, radius))
+    bone = (labels == tissues.COMPACT) | (labels == tissues.AIR)
+    labels[(eye < 2.0) & bone] = tissues.FAT
     labels[eye < 0] = tissues.VITREOUS
     lens = ellipsoid(side, (eye_x, eye_y + radius - 5.0, eye_z), (4.5, 2.0, 4.5))
     labels[lens < 0] = tissues.LENS

@@ -1,6 +1,7 @@
 """What each stage of `dvc.yaml` does, from data to the page that people read."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -25,15 +26,29 @@ def run(stage, name, params):
         stages[stage](params, name)
 
 
-def make_data(params, folder):
-    """Make the default cohorts; the folder appears only when all of it is there."""
-    head = params.data.head.model_dump()
-    subjects, atlas_subjects = head.pop("subjects"), head.pop("atlas_subjects")
-    head["workers"] = params.compute.workers
+def make_data(params, folder, labelmaps=None, coding=None):
+    """Make the head cohort and the atlas heads; the folder appears only when whole.
+
+    Parameters
+    ----------
+    params : Params
+    folder : Path
+    labelmaps : Path, optional
+        Folder of label maps, whose anatomies then stand in for drawn ones: each map as
+        many times as the numbers of `params.data` need, bent differently each time.
+    coding : str, optional
+        What the values of the label maps mean, a key of `labelmaps.CODINGS`.
+    """
+    settings = params.data.head.model_dump()
+    numbers = settings.pop("subjects"), settings.pop("atlas_subjects")
+    settings["workers"] = params.compute.workers
+    write = phantoms.write_cohort
+    if labelmaps is not None:
+        write = partial(phantoms.write_from_labelmaps, labelmaps, coding=coding)
     with workers.whole_folder(folder) as part:
-        phantoms.write_cohort(part / "head", subjects=subjects, **head)
-        head["seed"] += 1  # other heads than the subjects
-        phantoms.write_cohort(part / "atlas", subjects=atlas_subjects, **head)
+        for name, subjects in zip(("head", "atlas"), numbers, strict=True):
+            write(part / name, subjects=subjects, **settings)
+            settings["seed"] += 1  # other heads than the subjects
 
 
 def run_notebook(params, name):
@@ -69,7 +84,9 @@ def check_parameters(notebook, given):
 
 
 def write_index(params):
-    """Write ``reports/index.html``, which leads to every report."""
+    """Write ``reports/index.html``, which leads to all reports, and fill the README."""
+    readme = Path("README.md")
+    reporting.write_text(readme, reporting.fill(readme.read_text(), Path()))
     parts = ["# noisyseg", _INTRODUCTION]
     for name in ["phantoms", *params.studies]:
         summary = json.loads((REPORTS / name / "summary.json").read_text())

@@ -183,8 +183,7 @@ def make_record(model, train, validation, settings, description):
             f"description must say the network, got {sorted(description)}; add "
             '"network", the arguments of networks.build'
         )
-    with torch.device("meta"):  # shapes without values
-        twin = networks.build(**description["network"])
+    twin = networks.build(**description["network"], rng=np.random.default_rng(0))
     check_shapes("description", twin.state_dict(), model.state_dict())
     record = {
         **description,
@@ -217,13 +216,13 @@ def choose_device(name):
 
 def describe(folder):
     """What ``model.json`` of a finished training says, a dict."""
-    path = Path(folder) / MODEL
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{folder} must be the folder of a finished training, got no {MODEL}; "
-            "train first"
-        )
-    return json.loads(path.read_text())
+    for name in (MODEL, WEIGHTS):
+        if not (Path(folder) / name).is_file():
+            raise FileNotFoundError(
+                f"{folder} must be the folder of a finished training, got no {name}; "
+                "train first"
+            )
+    return json.loads((Path(folder) / MODEL).read_text())
 
 
 def load(folder):
@@ -236,10 +235,9 @@ def load(folder):
     ValueError
         If the weights are damaged or those of another network.
     """
-    with torch.device("meta"):  # no time for weights that are replaced
-        model = networks.build(**describe(folder)["network"])
+    model = networks.build(**describe(folder)["network"], rng=np.random.default_rng(0))
     path = Path(folder) / WEIGHTS
     weights, _ = checkpoints.read_tensors(path)
     check_shapes(path, model.state_dict(), weights)
-    model.load_state_dict(weights, assign=True)
+    model.load_state_dict(weights)
     return model.eval()

@@ -116,7 +116,7 @@ def demons_step(prob, weight, displacement_mm, spacing_mm, *, stiffness_mm, limi
     slopes = gradient(prob, spacing_mm)
     force = torch.stack([(ratio * slope).sum(0) for slope in slopes])
     bend = (ratio / (prob + 1e-3) * sum(slope**2 for slope in slopes)).sum(0)
-    step = force / (bend + 1 / limit_mm**2)
+    step = force / (bend + 1 / max(limit_mm, 1e-3) ** 2)
     length = (step**2).sum(0).sqrt().clamp_min(1e-6)
     step = step * (limit_mm / length).clamp_max(1)
     return smooth(displacement_mm + step, stiffness_mm, spacing_mm)

@@ -4,13 +4,14 @@ import contextlib
 import multiprocessing
 import os
 import shutil
+import threading
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
 
-def run_parallel(function, jobs, *, workers, threads, title):
+def run_parallel(function, jobs, *, workers, title, threads=None):
     """`function(*job)` for every job in worker processes.
 
     Parameters
@@ -20,10 +21,10 @@ def run_parallel(function, jobs, *, workers, threads, title):
     jobs : list of tuple
     workers : int
         Processes; 1 runs the jobs here.
-    threads : int
-        Torch threads in each process.
     title : str
         Shown at the progress bar.
+    threads : int, optional
+        Torch threads in each process; default torch is left alone.
 
     Returns
     -------
@@ -37,7 +38,7 @@ def run_parallel(function, jobs, *, workers, threads, title):
         set_threads(threads)
         return [function(*job) for job in tqdm(jobs, title, mininterval=1)]
     spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, spawn, set_threads, (threads,))
+    pool = ProcessPoolExecutor(workers, spawn, _start, (threads,))
     try:
         futures = [pool.submit(function, *job) for job in jobs]
         done = as_completed(futures)
@@ -48,11 +49,24 @@ def run_parallel(function, jobs, *, workers, threads, title):
         pool.shutdown(cancel_futures=True)
 
 
-def set_threads(threads):
-    """Fix the number of torch threads of this process."""
-    import torch
+def _start(threads):
+    """Begin a worker: its threads, and a watch that ends it with its parent."""
+    set_threads(threads)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
-    torch.set_num_threads(threads)
+
+def _end_with_parent():
+    """Leave at once when the parent was killed: nobody may go on writing its files."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def set_threads(threads):
+    """Fix the number of torch threads of this process; None leaves torch unloaded."""
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
 
 
 @contextlib.contextmanager
