@@ -32,7 +32,10 @@ class Settings:
     schedule : tuple of (float, int)
         Blur of the priors in mm and EM steps, coarse to fine.
     prior_floor : float
-        Added to the prior of every class that the atlas knows.
+        Added to the prior of every class that the atlas knows, so that a misplaced
+        atlas can find its way.
+    final_floor : float
+        The same for the labels themselves.
     final_blur_mm : float
         Blur of the priors for the labels themselves.
     tied : tuple of tuple of int
@@ -56,11 +59,12 @@ class Settings:
 
     parts: tuple[int, ...] = HEAD_PARTS
     schedule: tuple[tuple[float, int], ...] = ((8.0, 8), (5.0, 8), (3.0, 10))
-    prior_floor: float = 1e-4
+    prior_floor: float = 1e-3
+    final_floor: float = 1e-4
     final_blur_mm: float = 1.5
     tied: tuple[tuple[int, ...], ...] = ((1, 2, 3, 7, 8), (0, 6))
     tie: float = 0.5
-    mrf: float = 0.3
+    mrf: float = 0.4
     mrf_steps: int = 3
     bias_order: int = 3
     stiffness_mm: float = 6.0
@@ -211,7 +215,7 @@ def _classify(x, prior, mixture, spacing_mm, settings):
     """Posterior probabilities (C, X, Y, Z) with the Markov field."""
     unary = mixtures.class_log_likelihood(x.reshape(len(x), -1).T, mixture, len(prior))
     unary = unary.reshape(prior.shape)
-    unary += (prior + settings.prior_floor * _known(prior) + mixtures.EPSILON).log()
+    unary += (prior + settings.final_floor * _known(prior) + mixtures.EPSILON).log()
     return markov.mean_field(
         unary, markov.pair_costs(prior), spacing_mm, settings.mrf, settings.mrf_steps
     )

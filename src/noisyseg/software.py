@@ -104,10 +104,12 @@ def label_cohort(params, cohort):
 def _label_case(case, labels, cohort, device):
     """Label one head by EM, or take over what SimNIBS made of it."""
     images = load_images(case)
+    if labels.software == "em":
+        priors = atlases.align(_atlas(atlas_path(cohort)), images["T1w"])
     for kind, channels in labels.kinds.items():
         if labels.software == "em":
             inputs = [images[channel] for channel in channels]
-            found = label_head(inputs, _atlas(atlas_path(cohort)), device)
+            found = labeller.segment(inputs, priors, device=device)
         else:
             found = simnibs.read_labels(
                 labels.folders[kind],
