@@ -43,6 +43,8 @@ class Settings:
         fluids, air outside and inside the head.
     tie : float
         How far, from 0 to 1.
+    shared : tuple of tuple of int
+        Groups of classes that have Gaussians in common: fluids, air.
     mrf : float
         Weight of a pair of neighbours; 0 leaves the voxelwise answer.
     mrf_steps : int
@@ -64,6 +66,7 @@ class Settings:
     final_blur_mm: float = 1.5
     tied: tuple[tuple[int, ...], ...] = ((1, 2, 3, 7, 8), (0, 6))
     tie: float = 0.5
+    shared: tuple[tuple[int, ...], ...] = ((3, 7, 8), (0, 6))
     mrf: float = 0.4
     mrf_steps: int = 3
     bias_order: int = 3
@@ -152,8 +155,8 @@ def _em_step(x, prior, mixture, settings):
     resp = mixtures.expectation(x, mixture.means, mixture.covariances, weights)
     mixture = mixtures.refit(x, resp, mixture.owner, len(prior))
     mass = resp.sum(1)
-    tied = mixtures.tie_covariances(mixture, mass, settings.tied, settings.tie)
-    return tied, resp
+    mixture = mixtures.tie_covariances(mixture, mass, settings.tied, settings.tie)
+    return mixtures.share_parts(mixture, mass, settings.shared), resp
 
 
 def _known(prior):

@@ -184,3 +184,36 @@ def members(owner, n_classes):
     """Float matrix (C, K): 1 where the part belongs to the class."""
     classes = torch.arange(n_classes, device=owner.device)
     return (owner == classes[:, None]).float()
+
+
+def share_parts(mixture, mass, groups):
+    """The mixture in which classes of one substance have Gaussians in common.
+
+    Fluid is fluid in sulci, ventricles and eyes, air is air outside and inside the
+    head: a small class takes its intensity from the large one and is told from it by
+    place alone.
+
+    Parameters
+    ----------
+    mixture : Mixture
+    mass : float32 tensor of shape (K,)
+        Voxels that each part holds.
+    groups : tuple of tuple of int
+        Classes whose darkest, second darkest, ... parts become one, as far as every
+        class of the group has them.
+
+    Returns
+    -------
+    Mixture
+    """
+    means, covariances = mixture.means.clone(), mixture.covariances.clone()
+    for classes in groups:
+        parts = [(mixture.owner == c).nonzero()[:, 0] for c in classes]
+        for same in map(torch.stack, zip(*parts, strict=False)):
+            share = mass[same] / mass[same].sum().clamp_min(EPSILON)
+            mean = share @ means[same]
+            away = means[same] - mean
+            spread = covariances[same] + away[:, :, None] * away[:, None]
+            covariances[same] = torch.einsum("k,kij->ij", share, spread)
+            means[same] = mean
+    return replace(mixture, means=means, covariances=covariances)
