@@ -144,6 +144,27 @@ def test_the_atlas_follows_a_shifted_head():
     assert min(dice(found, truth, c) for c in (1, 2, 3)) > 0.93
 
 
+def test_background_lies_outside_only():
+    image, truth = ball_head(T1, np.random.default_rng(0))
+    image.data[10:13, 10:13, 10:13] = T1[0]  # a hole as dark as the air outside
+    labels = labeller.segment([image], ball_priors(truth), settings=BALLS)
+    assert (labels.data[truth == 0] == 0).mean() > 0.9
+    assert (labels.data[9:14, 9:14, 9:14] > 0).all()
+
+
+def test_shared_parts_become_their_weighted_mean_by_hand():
+    mixture = mixtures.Mixture(
+        torch.tensor([[0.0], [1.0], [4.0]]),
+        torch.tensor([1.0, 1.0, 2.0]).reshape(3, 1, 1),
+        torch.ones(3),
+        torch.tensor([0, 1, 2]),
+    )
+    shared = mixtures.share_parts(mixture, torch.tensor([9.0, 3.0, 1.0]), ((1, 2),))
+    assert shared.means.ravel().tolist() == [0, 1.75, 1.75]
+    variance = 0.75 * (1 + 0.75**2) + 0.25 * (2 + 2.25**2)
+    assert shared.covariances.ravel().tolist() == [1, variance, variance]
+
+
 def test_a_class_that_the_atlas_lacks_is_never_given():
     t1, truth = ball_head(T1, np.random.default_rng(0))
     priors = ball_priors(truth)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy import ndimage
 
 from noisyseg import markov, mixtures, volume, warping
 from noisyseg.volume import Volume
@@ -90,7 +91,8 @@ def segment(channels, priors, *, settings=None, device="cpu"):
 
     Returns
     -------
-    Volume with uint8 data on the grid of the channels
+    Volume with uint8 data on the grid of the channels; background lies outside only,
+    what the head encloses takes its next best class
 
     Raises
     ------
@@ -113,6 +115,9 @@ def segment(channels, priors, *, settings=None, device="cpu"):
     resp = _classify(x, prior, mixture, spacing_mm, settings)
     labels = np.zeros(channels[0].shape, np.uint8)
     labels[box] = resp.argmax(0).to(torch.uint8).cpu().numpy()
+    inside = resp[1:].argmax(0).add(1).to(torch.uint8).cpu().numpy()
+    holes = ndimage.binary_fill_holes(labels > 0) & (labels == 0)
+    labels[holes] = inside[holes[box]]
     return Volume(labels, channels[0].affine)
 
 
