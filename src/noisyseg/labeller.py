@@ -114,10 +114,10 @@ def segment(channels, priors, *, settings=None, device="cpu"):
     prior = warping.warp(prior, displacement, spacing_mm)
     resp = _classify(x, prior, mixture, spacing_mm, settings)
     labels = np.zeros(channels[0].shape, np.uint8)
-    labels[box] = resp.argmax(0).to(torch.uint8).cpu().numpy()
-    inside = resp[1:].argmax(0).add(1).to(torch.uint8).cpu().numpy()
+    labels[box] = _most_likely(resp).cpu().numpy()
     holes = ndimage.binary_fill_holes(labels > 0) & (labels == 0)
-    labels[holes] = inside[holes[box]]
+    enclosed = resp[1:, torch.from_numpy(holes[box]).to(device)]
+    labels[holes] = 1 + enclosed.argmax(0).cpu().numpy()
     return Volume(labels, channels[0].affine)
 
 
@@ -227,6 +227,16 @@ def _classify(x, prior, mixture, spacing_mm, settings):
     return markov.mean_field(
         unary, markov.pair_costs(prior), spacing_mm, settings.mrf, settings.mrf_steps
     )
+
+
+def _most_likely(resp):
+    """Class of the largest posterior, uint8 (X, Y, Z); argmax over C is slower."""
+    best, labels = resp[0], torch.zeros(resp.shape[1:], dtype=torch.uint8)
+    labels = labels.to(resp.device)
+    for value, found in enumerate(resp[1:], 1):
+        labels = torch.where(found > best, value, labels)
+        best = torch.maximum(best, found)
+    return labels
 
 
 def _scaled(data, box):
