@@ -5,10 +5,10 @@
 
 FOLDER holds heads as ``NN_T1.nii.gz, NN_T2.nii.gz, NN_nine.nii.gz``, or is a BIDS tree
 with its truth under ``derivatives/truth``. Both labellers get the same atlas, aligned
-by the same affine map. Atropos gets it blurred by 1 mm, a mask of the head from it, and
-the best of several prior weights, chosen by the truth. At some settings it stops with an
-error (a class that lost its last voxel, where the reason was read): such a weight counts
-as failed. Needs ``benchmarks/requirements.txt``.
+by the same affine map. Atropos gets it blurred by 1 mm, a mask of the head from it,
+and the best of several prior weights, chosen by the truth. At some settings it stops
+with an error (a class that lost its last voxel, where the reason was read): such a
+weight counts as failed. Needs ``benchmarks/requirements.txt``.
 """
 
 import argparse
