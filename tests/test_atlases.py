@@ -87,3 +87,12 @@ def test_bad_input_is_refused(tmp_path):
 
 def _empty(image):
     return image.with_data(np.zeros_like(image.data))
+
+
+def test_a_map_without_the_scales_of_a_head_is_refused(monkeypatch):
+    fixed, _ = toy_head()
+    monkeypatch.setattr(atlases, "SCALES", (1.05, 1.2))
+    with pytest.raises(ValueError, match=r"head must be alignable with the atlas, got"):
+        atlases.affine_between(fixed, fixed)
+    moving, _ = toy_head(1.12)
+    assert atlases.affine_between(fixed, moving)[0, 0] > 1.05

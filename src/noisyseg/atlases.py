@@ -14,6 +14,8 @@ from noisyseg.volume import Volume
 
 ITK_AXES = np.diag([-1.0, -1.0, 1.0, 1.0])  # RAS+ <-> LPS+
 SEARCH_SPACING_MM = 4.0
+STEP_LENGTHS = (2.0, 1.0, 0.5)  # first of the optimiser; a shorter one when astray
+SCALES = (0.6, 1.6)  # of one head against another
 
 
 @dataclass(frozen=True)
@@ -131,18 +133,31 @@ def affine_between(fixed, moving):
     Returns
     -------
     float64 array of shape (4, 4), mm, RAS+: ``moving_point = matrix @ fixed_point``
+
+    Raises
+    ------
+    ValueError
+        When no step length leads to a map with the scales of a head.
     """
     centre, shift = head_centre(fixed), head_centre(moving) - head_centre(fixed)
     images = [_itk(_coarse(v)) for v in (fixed, moving)]
-    start = sitk.Similarity3DTransform()
-    start.SetCenter((centre * [-1, -1, 1]).tolist())
-    start.SetTranslation((shift * [-1, -1, 1]).tolist())
-    similar = _optimise(*images, start, steps=40)
-    affine = sitk.AffineTransform(3)
-    affine.SetCenter(similar.GetCenter())
-    affine.SetMatrix(similar.GetMatrix())
-    affine.SetTranslation(similar.GetTranslation())
-    return _matrix(_optimise(*images, affine, steps=80))
+    for rate in STEP_LENGTHS:
+        start = sitk.Similarity3DTransform()
+        start.SetCenter((centre * [-1, -1, 1]).tolist())
+        start.SetTranslation((shift * [-1, -1, 1]).tolist())
+        similar = _optimise(*images, start, steps=40, rate=rate)
+        affine = sitk.AffineTransform(3)
+        affine.SetCenter(similar.GetCenter())
+        affine.SetMatrix(similar.GetMatrix())
+        affine.SetTranslation(similar.GetTranslation())
+        matrix = _matrix(_optimise(*images, affine, steps=80, rate=rate))
+        scales = np.linalg.svd(matrix[:3, :3], compute_uv=False)
+        if SCALES[0] < scales.min() and scales.max() < SCALES[1]:
+            return matrix
+    raise ValueError(
+        f"head must be alignable with the atlas, got scales {scales.round(2)}; check "
+        "that this is a whole head in T1 with the right orientation in its header"
+    )
 
 
 def register_rigid(moving, fixed):
@@ -184,15 +199,15 @@ def head_centre(head, reach_mm=160.0):
     return np.array([near[:, 0].mean(), near[:, 1].mean(), top - reach_mm / 2])
 
 
-def _optimise(fixed, moving, start, steps):
-    """The transform that maximises the mutual information, from `start`."""
+def _optimise(fixed, moving, start, steps, rate=2.0):
+    """The transform that maximises the mutual information, first step `rate` mm."""
     method = sitk.ImageRegistrationMethod()
     method.SetMetricAsMattesMutualInformation(24)
     method.SetMetricSamplingStrategy(method.REGULAR)
     method.SetMetricSamplingPercentage(0.2, seed=1)
     method.SetInterpolator(sitk.sitkLinear)
     method.SetOptimizerAsRegularStepGradientDescent(
-        learningRate=2.0, minStep=0.05, numberOfIterations=steps, relaxationFactor=0.6
+        learningRate=rate, minStep=0.05, numberOfIterations=steps, relaxationFactor=0.6
     )
     method.SetOptimizerScalesFromPhysicalShift()
     method.SetInitialTransform(start, inPlace=False)
