@@ -96,3 +96,10 @@ def test_a_map_without_the_scales_of_a_head_is_refused(monkeypatch):
         atlases.affine_between(fixed, fixed)
     moving, _ = toy_head(1.12)
     assert atlases.affine_between(fixed, moving)[0, 0] > 1.05
+
+
+def test_a_scan_of_another_place_is_refused():
+    fixed, _ = toy_head()
+    far = Volume(fixed.data, fixed.affine + np.array([[0, 0, 0, 300]] + [[0] * 4] * 3))
+    with pytest.raises(ValueError, match=r"moving must show the head of fixed, got 0%"):
+        atlases.register_rigid(far, fixed)

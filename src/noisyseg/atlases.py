@@ -16,6 +16,10 @@ ITK_AXES = np.diag([-1.0, -1.0, 1.0, 1.0])  # RAS+ <-> LPS+
 SEARCH_SPACING_MM = 4.0
 STEP_LENGTHS = (2.0, 1.0, 0.5)  # first of the optimiser; a shorter one when astray
 SCALES = (0.6, 1.6)  # of one head against another
+APART = (
+    "moving must show the head of fixed, got {:.0%} of it covered; check the "
+    "orientation and origin in both headers"
+)
 
 
 @dataclass(frozen=True)
@@ -170,14 +174,26 @@ def register_rigid(moving, fixed):
     Returns
     -------
     Volume with float32 data on the grid of `fixed`, linear interpolation
+
+    Raises
+    ------
+    ValueError
+        When less than half of the head is covered.
     """
     images = [_itk(_coarse(v, 2.0)) for v in (fixed, moving)]
     start = sitk.Euler3DTransform()
     start.SetCenter((head_centre(fixed) * [-1, -1, 1]).tolist())
-    matrix = _matrix(_optimise(*images, start, steps=100))
+    try:
+        matrix = _matrix(_optimise(*images, start, steps=100))
+    except RuntimeError as error:  # ITK finds no voxel of one scan in the other
+        raise ValueError(APART.format(0)) from error
     data = torch.from_numpy(moving.data.astype(np.float32))[None]
-    moved = _resample(data, moving.affine, fixed, matrix, outside="zeros")
-    return Volume(moved[0].numpy(), fixed.affine)
+    moved = _resample(data, moving.affine, fixed, matrix, outside="zeros")[0].numpy()
+    head = fixed.data > 0.25 * np.percentile(fixed.data, 98)
+    covered = np.mean(moved[head] > 0)
+    if covered < 0.5:
+        raise ValueError(APART.format(covered))
+    return Volume(moved, fixed.affine)
 
 
 def head_centre(head, reach_mm=160.0):
