@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -5,93 +7,150 @@ import torch.nn.functional as F
 
 from noisyseg import losses
 
+REQUIRED = {
+    "beta_cross_entropy": {"beta": 0.3},
+    "hybrid_cross_entropy": {"beta": 0.3, "plain_classes": [1]},
+}
+REGIONS = ["soft_dice", "noise_robust_dice", "t_loss"]
+MEANS = [name for name in losses.LOSSES if name not in REGIONS]  # of pixels
+every_loss = pytest.mark.parametrize("name", losses.LOSSES)
+
+
+def build(name, **settings):
+    return losses.build(name, **REQUIRED.get(name, {}), **settings)
+
 
 @pytest.fixture
-def batch():
-    rng = np.random.default_rng(0)
+def batch(rng):
     logits = torch.tensor(rng.standard_normal((2, 4, 5, 6)), dtype=torch.float32)
     labels = torch.tensor(rng.integers(0, 4, (2, 5, 6)), dtype=torch.uint8)
     return logits.requires_grad_(), labels
 
 
-TWO = torch.tensor([[0.7, 0.2, 0.1], [0.7, 0.2, 0.1]]).log().T.reshape(1, 3, 2)
+# --- laws that every loss obeys ---
 
 
-def test_cross_entropy_by_hand():
-    value = losses.cross_entropy(TWO, torch.tensor([[0, 2]]))
-    assert value.item() == pytest.approx((-np.log(0.7) - np.log(0.1)) / 2)
-
-
-def test_class_weights_make_a_weighted_mean():
-    value = losses.cross_entropy(TWO, torch.tensor([[0, 2]]), class_weights=[1, 1, 3])
-    assert value.item() == pytest.approx((-np.log(0.7) - 3 * np.log(0.1)) / 4)
-
-
-def test_soft_dice_by_hand():
-    """Two pixels, labels 0 and 2: overlaps .7, 0, .1 over .98 + 1, .08, .02 + 1."""
-    value = losses.soft_dice(TWO, torch.tensor([[0, 2]]), smooth=0)
-    dice = [1.4 / 1.98, 0, 0.2 / 1.02]
-    assert value.item() == pytest.approx(1 - np.mean(dice))
-
-
-def test_soft_dice_equals_monai(batch):
-    from monai.losses import DiceLoss
-
-    logits, labels = batch
-    reference = DiceLoss(
-        to_onehot_y=True,
-        softmax=True,
-        squared_pred=True,
-        batch=True,
-        smooth_nr=1e-5,
-        smooth_dr=1e-5,
-    )(logits, labels.unsqueeze(1))
-    torch.testing.assert_close(losses.soft_dice(logits, labels), reference)
-
-
-def test_volumes_are_accepted(batch):
-    logits, labels = batch
-    flat = losses.soft_dice(logits, labels)
-    deep = losses.soft_dice(logits.unsqueeze(-1), labels.unsqueeze(-1))
-    torch.testing.assert_close(flat, deep)
-
-
-@pytest.mark.parametrize("name", losses.LOSSES)
+@every_loss
 def test_ignored_pixels_count_nowhere(batch, name):
     logits, labels = batch
     labels[:, 2:] = 255
-    value = losses.build(name, ignore_index=255)(logits, labels)
+    value = build(name, ignore_index=255)(logits, labels)
     value.backward()
-    kept = losses.build(name)(logits[:, :, :2], labels[:, :2])
+    kept = build(name)(logits[:, :, :2], labels[:, :2])
     torch.testing.assert_close(value, kept)
     assert logits.grad[:, :, 2:].abs().max() == 0 < logits.grad[:, :, :2].abs().min()
 
 
-@pytest.mark.parametrize("name", losses.LOSSES)
+@every_loss
 @pytest.mark.parametrize("ignored", [0, 255])
 def test_batch_without_a_pixel_that_counts_is_zero(batch, name, ignored):
     logits, labels = batch
-    value = losses.build(name, ignore_index=ignored)(logits, labels * 0 + ignored)
+    value = build(name, ignore_index=ignored)(logits, labels * 0 + ignored)
     value.backward()
     assert value.item() == 0
     assert logits.grad.abs().max() == 0
 
 
-def test_weights_of_zero_for_all_labels_are_zero_loss(batch):
+@every_loss
+def test_batch_of_no_images_is_zero(batch, name):
     logits, labels = batch
-    value = losses.cross_entropy(logits, labels * 0, class_weights=[0, 1, 1, 1])
+    value = build(name)(logits[:0], labels[:0])
+    value.backward()
     assert value.item() == 0
+    assert logits.grad.abs().max() == 0
 
 
-@pytest.mark.parametrize("name", losses.LOSSES)
+@every_loss
 @pytest.mark.parametrize("scale", [1e4, 1e30])
 def test_extreme_logits_stay_finite(batch, name, scale):
     logits, labels = batch
     far = (logits.detach() * scale).requires_grad_()
-    value = losses.build(name)(far, labels)
+    value = build(name)(far, labels)
     value.backward()
     assert value.isfinite()
     assert far.grad.isfinite().all()
+
+
+@every_loss
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_logits_are_computed_in_float32(batch, name, dtype):
+    logits = batch[0].detach().to(dtype).requires_grad_()
+    value = build(name)(logits, batch[1])
+    value.backward()
+    assert value.dtype == torch.float32
+    assert value.item() == build(name)(logits.float(), batch[1]).item()
+    assert logits.grad.dtype == dtype
+    assert logits.grad.abs().min() > 0
+
+
+@every_loss
+def test_batch_with_classes_missing_has_a_loss_and_a_gradient(batch, name):
+    logits, labels = batch
+    value = build(name)(logits, labels % 2)
+    value.backward()
+    assert value.isfinite()
+    assert logits.grad.isfinite().all()
+    assert logits.grad.abs().max() > 0
+
+
+@every_loss
+def test_right_costs_less_than_unsure_and_that_less_than_wrong(batch, name):
+    labels = batch[1].long()
+    truth = F.one_hot(labels, 4).movedim(-1, 1).float()
+    right, unsure, wrong = (build(name)(a * truth, labels) for a in (3, 0, -3))
+    assert right < unsure < wrong
+
+
+@every_loss
+def test_all_that_counts_is_the_difference_of_logits(batch, name):
+    logits, labels = batch
+    shifted = build(name)(logits + 10 * labels.unsqueeze(1), labels)
+    torch.testing.assert_close(shifted, build(name)(logits, labels))
+
+
+@every_loss
+def test_order_of_pixels_does_not_matter(batch, name):
+    logits, labels = batch
+    turned = build(name)(logits.flip(2, 3), labels.flip(1, 2))
+    torch.testing.assert_close(turned, build(name)(logits, labels))
+
+
+@every_loss
+def test_gradient_is_that_of_the_value(batch, name):
+    """Finite differences, in float64 throughout, the loss's own parameters too."""
+    logits, labels = batch[0].detach().double()[..., :3, 0], batch[1][..., :3, 0]
+    labels[0, 0] = 255
+    loss = build(name, class_weights=[1, 2, 0, 0.5], ignore_index=255)
+    if isinstance(loss, torch.nn.Module):
+        loss.double()
+    assert torch.autograd.gradcheck(lambda z: loss(z, labels), logits.requires_grad_())
+
+
+@pytest.mark.parametrize("name", MEANS)
+def test_class_weights_make_a_weighted_mean_of_the_pixels(batch, name):
+    logits, labels = (part[:1, ..., :2] for part in batch)
+    alone = [
+        build(name)(logits[:, :, i : i + 1, j : j + 1], labels[:, i : i + 1, j : j + 1])
+        for i in range(5)
+        for j in range(2)
+    ]
+    weights = torch.tensor([1, 0.5, 3, 0])
+    value = build(name, class_weights=weights.tolist())(logits, labels)
+    weight = weights[labels.int().flatten()]
+    expected = np.average([one.item() for one in alone], weights=weight)
+    assert value.item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in MEANS if name not in REQUIRED])
+def test_weights_of_zero_for_all_labels_are_zero_loss(batch, name):
+    logits, labels = batch
+    value = build(name, class_weights=[0, 1, 1, 1])(logits, labels * 0)
+    value.backward()
+    assert value.item() == 0
+    assert logits.grad.abs().max() == 0
+
+
+# --- arms ---
 
 
 def test_perfect_prediction_has_no_loss(batch):
@@ -100,15 +159,21 @@ def test_perfect_prediction_has_no_loss(batch):
     assert losses.build("cross_entropy", dice=0.5)(logits, labels).item() < 1e-6
 
 
-def test_arm_mixes_cross_entropy_and_dice(batch):
-    ce, dice = (losses.build(name)(*batch) for name in ("cross_entropy", "soft_dice"))
-    mixed = losses.build(**{"name": "cross_entropy", "dice": 0.25})(*batch)
-    torch.testing.assert_close(mixed, 0.75 * ce + 0.25 * dice)
+@every_loss
+def test_arm_mixes_a_loss_and_dice(batch, name):
+    first, dice = build(name)(*batch), build("soft_dice")(*batch)
+    mixed = losses.build(**{"name": name, "dice": 0.25} | REQUIRED.get(name, {}))
+    torch.testing.assert_close(mixed(*batch), 0.75 * first + 0.25 * dice)
 
 
-def test_half_precision_logits_are_computed_in_float32(batch):
-    value = losses.build("cross_entropy", dice=0.5)(batch[0].bfloat16(), batch[1])
-    assert value.dtype == torch.float32
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_t_loss_of_an_arm_is_learned_along(batch, share):
+    loss = losses.build("t_loss", dice=share, log_nu=2)
+    assert isinstance(loss, torch.nn.Module)
+    (log_nu,) = loss.parameters()
+    assert log_nu.item() == 2
+    loss(*batch).backward()
+    assert log_nu.grad.isfinite() and log_nu.grad != 0
 
 
 @pytest.mark.parametrize(
@@ -116,7 +181,12 @@ def test_half_precision_logits_are_computed_in_float32(batch):
     [
         (dict(name="cross_entropi"), "did you mean 'cross_entropy'"),
         (dict(name="cross_entropy", weights=[1]), "did you mean 'class_weights'"),
+        (dict(name="beta_cross_entropy", bata=0.3), "did you mean 'beta'"),
+        (dict(name="t_loss", log_mu=1), "did you mean 'log_nu'"),
+        (dict(name="beta_cross_entropy"), "beta_cross_entropy must have a beta"),
+        (dict(name="hybrid_cross_entropy"), "hybrid_cross_entropy must have a beta"),
         (dict(name="cross_entropy", dice=2), "share from 0 to 1, got 2"),
+        (dict(name="cross_entropy", dice=math.nan), "share from 0 to 1, got nan"),
     ],
 )
 def test_wrong_rows_are_refused(row, message):
@@ -124,13 +194,53 @@ def test_wrong_rows_are_refused(row, message):
         losses.build(**row)
 
 
-def test_wrong_labels_are_refused(batch):
+@pytest.mark.parametrize(
+    "row, message",
+    [
+        (dict(name="beta_cross_entropy", beta=-0.1), "beta must be at least 0"),
+        (dict(name="beta_cross_entropy", beta=math.nan), "beta must be at least 0"),
+        (
+            dict(name="beta_cross_entropy", beta=1, min_prob=2),
+            "min_prob must be from 0",
+        ),
+        (dict(name="hybrid_cross_entropy", beta=-1), "beta must be at least 0"),
+        (dict(name="hybrid_cross_entropy", beta=1, share=1.5), "share must be from 0"),
+        (
+            dict(name="hybrid_cross_entropy", beta=1, plain_classes=[0, 4]),
+            "plain_classes must be from 0 to 3, got 4",
+        ),
+        (
+            dict(name="hybrid_cross_entropy", beta=1, plain_classes=[1.5]),
+            "plain_classes must be",
+        ),
+        (dict(name="generalised_cross_entropy", q=1.2), r"q must be from 0\S* to 1"),
+        (dict(name="symmetric_cross_entropy", alpha=-1), "alpha must be at least 0"),
+        (dict(name="focal", gamma=0.5), "gamma must be at least 1"),
+        (dict(name="smoothed_cross_entropy", smoothing=-1), "smoothing must be from 0"),
+        (dict(name="noise_robust_dice", gamma=3), r"gamma must be from 1\S* to 2"),
+    ],
+)
+def test_settings_out_of_range_are_refused(batch, row, message):
+    with pytest.raises(ValueError, match=message):
+        losses.build(**row)(*batch)
+
+
+@every_loss
+def test_wrong_labels_are_refused(batch, name):
     logits, labels = batch
     with pytest.raises(ValueError, match="labels must be 0 to 3, got 4"):
-        losses.cross_entropy(logits, labels + 4 - labels)
+        build(name)(logits, labels + 4 - labels)
+    with pytest.raises(ValueError, match=r"0 to 3, got 7; set ignore_index"):
+        build(name, ignore_index=255)(logits, labels + 7 - labels)
     with pytest.raises(ValueError, match=r"got \(1, 5, 6\) for \(2, 4, 5, 6\)"):
-        losses.soft_dice(logits, labels[:1])
+        build(name)(logits, labels[:1])
     with pytest.raises(TypeError, match=r"integers, got torch\.float32"):
-        losses.cross_entropy(logits, labels.float())
+        build(name)(logits, labels.float())
     with pytest.raises(ValueError, match="class_weights must be 4 numbers"):
-        losses.cross_entropy(logits, labels, class_weights=[1, 2])
+        build(name, class_weights=[1, 2])(logits, labels)
+
+
+@pytest.mark.parametrize("wrong", [1.5, "void"])
+def test_ignored_label_is_an_integer(batch, wrong):
+    with pytest.raises((TypeError, ValueError), match="ignore_index must be"):
+        losses.cross_entropy(*batch, ignore_index=wrong)

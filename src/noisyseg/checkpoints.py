@@ -130,21 +130,20 @@ def restore_random_state(tensors, rest, device):
     np.random.set_state(tuple(rest["numpy"]))  # noqa: NPY002
 
 
-def save(folder, record, model, optimiser, progress):
-    """Write the checkpoint: weights, momentum, random states and progress."""
-    parameters = dict(model.named_parameters())
-    device = next(model.parameters()).device
+def save(folder, record, learner, optimiser, progress):
+    """Write the checkpoint: all that is learned, the optimiser's and random states."""
+    device = next(learner.parameters()).device
     random_tensors, rest = random_state(device)
-    tensors = {f"model.{name}": t for name, t in model.state_dict().items()}
-    for name, parameter in parameters.items():
-        buffer = optimiser.state[parameter].get("momentum_buffer")
-        if buffer is not None:
-            tensors[f"momentum.{name}"] = buffer
+    tensors = {f"learner.{name}": t for name, t in learner.state_dict().items()}
+    for name, parameter in learner.named_parameters():
+        for key, value in optimiser.state[parameter].items():
+            if value is not None:
+                tensors[f"optimiser.{key}.{name}"] = value
     state = {"record": record, "random": rest, "progress": asdict(progress)}
     write_tensors(Path(folder) / CHECKPOINT, tensors | random_tensors, state)
 
 
-def resume(folder, record, model, optimiser):
+def resume(folder, record, learner, optimiser):
     """Progress of the checkpoint, if there is one, with everything put back.
 
     Raises
@@ -157,17 +156,25 @@ def resume(folder, record, model, optimiser):
         return Progress()
     tensors, state = read_tensors(path)
     check_same_run(path, record, (state or {}).get("record"))
-    model.load_state_dict(
-        {k.removeprefix("model."): t for k, t in tensors.items() if k[:6] == "model."}
-    )
-    for name, parameter in model.named_parameters():
-        buffer = tensors.get(f"momentum.{name}")
-        if buffer is not None:  # in the layout of the parameter
-            optimiser.state[parameter]["momentum_buffer"] = torch.empty_like(
-                parameter, requires_grad=False
-            ).copy_(buffer)
-    restore_random_state(tensors, state["random"], next(model.parameters()).device)
+    learner.load_state_dict(_under("learner.", tensors))
+    parameters = dict(learner.named_parameters())
+    for place, tensor in _under("optimiser.", tensors).items():
+        key, name = place.split(".", 1)
+        parameter = parameters[name]
+        if tensor.shape == parameter.shape:  # in the layout of the parameter
+            tensor = torch.empty_like(parameter, requires_grad=False).copy_(tensor)
+        optimiser.state[parameter][key] = tensor.to(parameter.device)
+    restore_random_state(tensors, state["random"], next(learner.parameters()).device)
     return Progress(**state["progress"])
+
+
+def _under(prefix, tensors):
+    """The tensors whose names begin with a prefix, without it."""
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
 
 
 def is_finished(folder, record):

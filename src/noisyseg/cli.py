@@ -71,7 +71,7 @@ def _add_images(parser):
 
 def _add_stage(commands):
     stage = commands.add_parser("stage", help="run one stage of dvc.yaml")
-    names = ("atlas", "labels", "train", "notebook", "report")
+    names = ("atlas", "labels", "noise", "train", "notebook", "report")
     stage.add_argument("stage", choices=names)
     stage.add_argument("name", nargs="?", help="cohort, study or notebook")
     stage.set_defaults(run=_stage)

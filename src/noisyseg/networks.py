@@ -272,7 +272,50 @@ def check_configuration(size, hidden, heads, blocks, decoder):
         )
 
 
-NETWORKS = {"transunet": TransUNet}
+def unet(
+    *,
+    n_classes=9,
+    image_size=256,
+    in_channels=1,
+    channels=(16, 32, 64, 128),
+    residual_units=0,
+    dropout=0.0,
+):
+    """MONAI's U-Net: strided convolutions down, transposed ones up, skips between.
+
+    Parameters
+    ----------
+    n_classes, in_channels : int
+    image_size : int
+        Height and width in pixels; halved from each of the levels to the next.
+    channels : sequence of int
+        Channels of the levels, finest first.
+    residual_units : int
+        Of each level; 0 is one plain convolution.
+    dropout : float
+        Probability of dropping a channel.
+    """
+    from monai.networks.nets import UNet
+
+    factor = 2 ** (len(channels) - 1)
+    if image_size % factor:
+        raise ValueError(
+            f"image_size must be a multiple of {factor}, got {image_size}; resample "
+            "the slices or take fewer levels"
+        )
+    return UNet(
+        spatial_dims=2,
+        in_channels=in_channels,
+        out_channels=n_classes,
+        channels=tuple(channels),
+        strides=[2] * (len(channels) - 1),
+        num_res_units=residual_units,
+        norm="batch",
+        dropout=dropout,
+    )
+
+
+NETWORKS = {"transunet": TransUNet, "unet": unet}
 
 
 def build(name, *, n_classes, image_size, in_channels=1, rng=None, **config):

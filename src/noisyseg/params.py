@@ -58,13 +58,62 @@ class Labels(Strict):
     folders: dict[str, str] = {}
 
 
+class Displacement(Strict):
+    """Noise that moves boundaries: `classes` says how far, relative to each other."""
+
+    form: Literal["displacement"]
+    times: Positive
+    correlation_mm: Positive
+    classes: dict[str, Positive]
+
+
+class Swap(Strict):
+    """Noise that exchanges two classes within blobs."""
+
+    form: Literal["swap"]
+    times: Positive
+    correlation_mm: Positive
+    pairs: Annotated[list[tuple[str, str]], Field(min_length=1)]
+
+
+class Noise(Strict):
+    """Controlled noise on `clean` labels, `times` as harmful as the labels `like`."""
+
+    clean: str
+    like: str
+    seed: Annotated[int, Field(ge=0)]
+    kinds: dict[str, Annotated[Displacement | Swap, Field(discriminator="form")]]
+
+
+class Warmup(Strict):
+    """Another loss for the first epochs."""
+
+    epochs: Count
+    loss: dict[str, Any]
+
+
 class Arm(Strict):
-    """One row of a study: which labels it learns from, what it sees, which loss."""
+    """One row of a study: which labels it learns from, what it sees, which loss.
+
+    What an arm does not say about network, training, slices and seeds is the study's.
+    An arm `like: STUDY.ARM` is the one of that name, settings of its study included,
+    but for what it says itself.
+    """
 
     title: str
     labels: str
     inputs: Annotated[list[str], Field(min_length=1)]
     loss: dict[str, Any]
+    warmup: Warmup | None = None
+    network: dict[str, Any]
+    training: TrainingSettings
+    image_size: Count
+    seeds: Annotated[list[int], Field(min_length=1)]
+
+    @property
+    def recipe(self):
+        """All that decides what a training of this arm gives, but for the seed."""
+        return self.model_dump(exclude={"title", "seeds"})
 
 
 class Split(Strict):
@@ -82,6 +131,7 @@ class Study(Strict):
     references: Annotated[list[str], Field(min_length=1)]
     split: Split
     image_size: Count
+    metrics: Annotated[list[Literal["dice", "hd95_mm", "nsd"]], Field(min_length=1)]
     tolerance_mm: Positive
     network: dict[str, Any]
     training: TrainingSettings
@@ -105,7 +155,9 @@ class Params(Strict):
     data: Data
     cohorts: dict[str, Cohort]
     labels: dict[str, Labels]
+    noise: dict[str, Noise] = {}
     sgl: Study
+    robust: Study
 
     @property
     def studies(self):
@@ -121,9 +173,22 @@ class Params(Strict):
                 for channel in channels:
                     known = self.cohorts[name].modalities
                     _one_of(f"labels.{name}.kinds.{kind}", channel, known)
+        for name, noise in self.noise.items():
+            _one_of(f"noise.{name}", name, self.labels)
+            _check_noise(name, noise, self)
         for name, study in self.studies.items():
             _check_study(name, study, self)
         return self
+
+
+def _check_noise(name, noise, params):
+    """Refuse noise on labels that no software makes."""
+    kinds = params.labels[name].kinds
+    _one_of(f"noise.{name}.clean", noise.clean, kinds)
+    _one_of(f"noise.{name}.like", noise.like, kinds)
+    for kind in noise.kinds:
+        if kind in kinds:
+            raise ValueError(f"noise.{name}.kinds must have new names, got {kind!r}")
 
 
 def _check_study(name, study, params):
@@ -132,6 +197,8 @@ def _check_study(name, study, params):
     kinds = [*params.labels[study.cohort].kinds, "truth"]
     for reference in study.references:
         _one_of(f"{name}.references", reference, kinds)
+    if study.cohort in params.noise:
+        kinds += params.noise[study.cohort].kinds
     for arm_name, arm in study.arms.items():
         _one_of(f"{name}.arms.{arm_name}.labels", arm.labels, kinds)
         for modality in arm.inputs:
@@ -188,10 +255,71 @@ def _apply(path, raw, scale):
         )
     merged = _merge(raw, {**(scales[scale] or {}), "scale": scale})
     try:
-        return Params.model_validate(merged)
+        return Params.model_validate(_complete_arms(merged))
     except ValidationError as error:
-        faults = "\n".join(_explain(fault) for fault in error.errors())
-        raise ValueError(f"{path} (scale {scale}):\n{faults}") from None
+        faults = error.errors()
+        places = {fault["loc"] for fault in faults}
+        said = (f for f in faults if not _is_inherited(f["loc"], places))
+        text = "\n".join(_explain(fault) for fault in said)
+        raise ValueError(f"{path} (scale {scale}):\n{text}") from None
+
+
+INHERITED = ("network", "training", "image_size", "seeds")
+
+
+def _complete_arms(raw):
+    """Every arm with all that it inherits, from its study or from the arm it is like.
+
+    Examples
+    --------
+    >>> study = {"seeds": [0], "arms": {"a": {"loss": 1}}}
+    >>> other = {"seeds": [5], "arms": {"b": {"like": "s.a", "loss": 2}}}
+    >>> _complete_arms({"s": study, "t": other})["t"]["arms"]
+    {'b': {'seeds': [0], 'loss': 2}}
+    """
+    done = dict(raw)
+    for name, study in raw.items():
+        if not isinstance(study, dict) or not isinstance(study.get("arms"), dict):
+            continue
+        own = {key: study[key] for key in INHERITED if key in study}
+        done[name] = {**study, "arms": {}}
+        for arm_name, row in study["arms"].items():
+            if not isinstance(row, dict):
+                raise ValueError(
+                    f"{name}.arms.{arm_name} must be a section, got {row!r}; see the "
+                    "other arms"
+                )
+            base = own
+            if "like" in row:
+                base = _arm_called(row["like"], f"{name}.arms.{arm_name}.like", done)
+                row = {key: value for key, value in row.items() if key != "like"}
+            done[name]["arms"][arm_name] = _inherit(base, row)
+    return done
+
+
+def _arm_called(place, where, done):
+    """The completed arm STUDY.ARM."""
+    arms = {
+        f"{name}.{arm}": row
+        for name, study in done.items()
+        if isinstance(study, dict) and isinstance(study.get("arms"), dict)
+        for arm, row in study["arms"].items()
+    }
+    _one_of(where, place, arms)
+    return arms[place]
+
+
+def _inherit(base, row):
+    """A row on top of what it inherits; training settings one by one."""
+    arm = {**base, **row}
+    if isinstance(row.get("training"), dict) and isinstance(base["training"], dict):
+        arm["training"] = {**base["training"], **row["training"]}
+    return arm
+
+
+def _is_inherited(loc, locs):
+    """Whether an arm's fault was already found in its study."""
+    return loc[1:2] == ("arms",) and (loc[0], *loc[3:]) in locs
 
 
 def _merge(base, over):

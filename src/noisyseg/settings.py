@@ -12,7 +12,8 @@ Share = Annotated[float, Field(ge=0)]
 class TrainingSettings(BaseModel):
     """How a network is trained; unknown names are errors, values never change.
 
-    Stochastic gradient descent whose rate at step i of n falls as
+    Stochastic gradient descent with momentum, or Adam (which has no use for
+    `momentum`), whose rate at step i of n falls as
     learning_rate * (1 - i / n) ** power. With `schedule_epochs` longer than `epochs`
     the training stops early on the longer schedule. `steps_per_epoch` shortens an
     epoch, which is otherwise one pass over the slices; the next epoch goes on where
@@ -25,6 +26,7 @@ class TrainingSettings(BaseModel):
     epochs: Count
     batch_size: Count
     seed: Annotated[int, Field(ge=0)] = 0
+    optimiser: Literal["sgd", "adam"] = "sgd"
     learning_rate: Positive = 0.01
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Share = 1e-4

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from noisyseg import phantoms, reporting, software, studies, workers
+from noisyseg import noise, phantoms, reporting, software, studies, workers
 
 REPORTS = Path("reports")
 NOTEBOOKS = Path("results/notebooks")
@@ -17,6 +17,7 @@ def run(stage, name, params):
     stages = {
         "atlas": software.make_atlas,
         "labels": software.label_cohort,
+        "noise": noise.corrupt_cohort,
         "train": studies.train,
         "notebook": run_notebook,
     }

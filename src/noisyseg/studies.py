@@ -18,6 +18,9 @@ from noisyseg import (
     inference,
     losses,
     networks,
+    noise,
+    overlap,
+    pixelwise,
     slicing,
     software,
     training,
@@ -40,18 +43,36 @@ def table(params, study):
     return cohorts.table(params.cohorts[study.cohort].folder)
 
 
-def run_folder(name, arm, seed):
-    """Where the weights of one training lie."""
-    return TRAININGS / name / arm / f"seed-{seed}"
+def run_folder(params, name, arm, seed):
+    """Where the weights of one training lie.
+
+    A training that an earlier arm shares, of this study or another, is not repeated:
+    its weights are those of the first.
+    """
+    study = params.studies[name]
+    wanted = study.cohort, study.split, study.arms[arm].recipe
+    for home, other in params.studies.items():
+        for key, row in other.arms.items():
+            if seed in row.seeds and (other.cohort, other.split, row.recipe) == wanted:
+                return TRAININGS / home / key / f"seed-{seed}"
+    raise KeyError(f"seed must be one of {study.arms[arm].seeds}, got {seed}")
+
+
+def trainings(params, name):
+    """The arms and seeds of a study, (arm, seed, folder); shared ones as well."""
+    return [
+        (arm, seed, run_folder(params, name, arm, seed))
+        for arm, row in params.studies[name].arms.items()
+        for seed in row.seeds
+    ]
 
 
 def train(params, name):
-    """Train every arm and seed of a study, side by side as `compute` says."""
-    study = params.studies[name]
+    """Train the arms and seeds of a study, side by side as `compute` says."""
     jobs = [
-        (params, name, arm, seed, run_folder(name, arm, seed))
-        for arm in study.arms
-        for seed in study.seeds
+        (params, name, arm, seed, folder)
+        for arm, seed, folder in trainings(params, name)
+        if folder == TRAININGS / name / arm / f"seed-{seed}"
     ]
     workers.run_parallel(
         train_run,
@@ -74,12 +95,13 @@ def train_run(params, name, arm_name, seed, folder):
     train_cases, validation_cases, _ = split(params, study)
     description = {
         "network": {
-            **study.network,
+            **arm.network,
             "n_classes": len(table(params, study)),
-            "image_size": study.image_size,
+            "image_size": arm.image_size,
             "in_channels": len(arm.inputs),
         },
         "loss": arm.loss,
+        "warmup": arm.warmup and arm.warmup.model_dump(),
         "classes": table(params, study).names,
         "inputs": arm.inputs,
         "frame": frame_of(arm, train_cases).as_dict(),
@@ -88,18 +110,24 @@ def train_run(params, name, arm_name, seed, folder):
     update = {"seed": seed, "device": params.compute.device}
     fit = partial(
         training.fit,
-        loss=losses.build(**arm.loss),
         train=load_slices(params, study, arm, train_cases),
         validation=load_slices(params, study, arm, validation_cases),
-        settings=study.training.model_copy(update=update),
+        settings=arm.training.model_copy(update=update),
         folder=folder,
         description=description,
     )
     try:
-        fit(networks.build(**description["network"], rng=np.random.default_rng(seed)))
+        fit(**fresh(arm, description, seed))
     except training.OtherRunError:
         shutil.rmtree(folder)
-        fit(networks.build(**description["network"], rng=np.random.default_rng(seed)))
+        fit(**fresh(arm, description, seed))
+
+
+def fresh(arm, description, seed):
+    """What a training learns: a new network, a new loss, and what warms it up."""
+    network = networks.build(**description["network"], rng=np.random.default_rng(seed))
+    warmup = arm.warmup and (losses.build(**arm.warmup.loss), arm.warmup.epochs)
+    return {"model": network, "loss": losses.build(**arm.loss), "warmup": warmup}
 
 
 def frame_of(arm, cases):
@@ -110,7 +138,7 @@ def frame_of(arm, cases):
 
 def code_hash():
     """Hash of the modules that decide what a training gives."""
-    modules = (networks, losses, batches, training, slicing)
+    modules = (networks, losses, pixelwise, overlap, batches, training, slicing)
     source = "".join(inspect.getsource(module) for module in modules)
     return hashlib.sha256(source.encode()).hexdigest()
 
@@ -121,9 +149,9 @@ def load_slices(params, study, arm, cases):
     for case in cases:
         loaded = software.load_images(case)
         inputs = [loaded[name] for name in arm.inputs]
-        target = software.load_reference(params, study.cohort, arm.labels, case)
-        images.append(slicing.image_slices(inputs, study.image_size))
-        labels.append(slicing.label_slices(target, study.image_size))
+        target = noise.load_labels(params, study.cohort, arm.labels, case)
+        images.append(slicing.image_slices(inputs, arm.image_size))
+        labels.append(slicing.label_slices(target, arm.image_size))
     return training.Slices(torch.cat(images), torch.cat(labels))
 
 
@@ -164,7 +192,11 @@ def _score_case(params, name, case):
             if arm == SOFTWARE + reference:
                 continue
             rows = evaluation.score(
-                truth, found, table(params, study), study.tolerance_mm
+                truth,
+                found,
+                table(params, study),
+                study.tolerance_mm,
+                metrics=study.metrics,
             )
             rows.insert(0, "reference", reference)
             scores.append(_labelled(rows, name, arm, seed, case))
@@ -199,14 +231,14 @@ def predict(params, name, case):
         found = software.load_reference(params, study.cohort, kind, case)
         labels[SOFTWARE + kind, 0] = found
     device = workers.device(params.compute.device)
-    for arm_name, arm in study.arms.items():
+    for arm_name, seed, folder in trainings(params, name):
+        arm = study.arms[arm_name]
         inputs = [images[modality] for modality in arm.inputs]
-        for seed in study.seeds:
-            model = _model(run_folder(name, arm_name, seed))
-            start = time.perf_counter()
-            found = inference.segment(model, inputs, study.image_size, device=device)
-            seconds[arm_name, seed] = time.perf_counter() - start
-            labels[arm_name, seed] = found
+        model = _model(folder)
+        start = time.perf_counter()
+        found = inference.segment(model, inputs, arm.image_size, device=device)
+        seconds[arm_name, seed] = time.perf_counter() - start
+        labels[arm_name, seed] = found
     return labels, seconds
 
 

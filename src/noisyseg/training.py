@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 from tqdm import tqdm
 
 from noisyseg import checkpoints, networks
@@ -27,7 +28,7 @@ HISTORY = "history.csv"
 INCIDENTAL = {"device", "checkpoint_every_steps", "checkpoint_every_s"}
 
 
-def fit(model, loss, train, validation, settings, folder, *, description):
+def fit(model, loss, train, validation, settings, folder, *, description, warmup=None):
     """Train `model` and leave its weights in `folder`; an interrupted run goes on.
 
     Parameters
@@ -35,7 +36,7 @@ def fit(model, loss, train, validation, settings, folder, *, description):
     model : torch.nn.Module
         Built by ``networks.build``; gets the trained weights.
     loss : callable (logits, labels) -> scalar
-        As of ``losses.build``.
+        As of ``losses.build``; what a Module learns itself is learned along.
     train, validation : Slices
         Validation only watches: the weights are those of the last step, as published.
     settings : noisyseg.settings.TrainingSettings
@@ -44,6 +45,8 @@ def fit(model, loss, train, validation, settings, folder, *, description):
         What ``model.json`` says, at least "network": the arguments of
         ``networks.build``. All that decides about the result belongs into it, the loss
         for instance: a folder of another description is never continued.
+    warmup : (callable, int), optional
+        Another loss, and for how many epochs it comes first.
 
     Returns
     -------
@@ -64,24 +67,25 @@ def fit(model, loss, train, validation, settings, folder, *, description):
         return model.to(device).eval()
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
     model.to(device, memory_format=layout)
-    optimiser = torch.optim.SGD(
-        model.parameters(),
-        lr=settings.learning_rate,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-    )
+    learner = nn.ModuleDict({"model": model})
+    if isinstance(loss, nn.Module):
+        learner["loss"] = loss.to(device)
+    optimiser = choose_optimiser(learner, settings)
+    first_loss, first_epochs = warmup or (loss, 0)
     plan, clock = Plan(settings, len(train)), checkpoints.Clock(settings)
     train, validation = train.held_on(device), validation.held_on(device)
 
     with checkpoints.isolated_randomness(settings.seed, device):
-        progress = checkpoints.resume(folder, record, model, optimiser)
+        progress = checkpoints.resume(folder, record, learner, optimiser)
         bar = tqdm(initial=progress.step, total=plan.n_steps, mininterval=2)
         while progress.step < plan.n_steps:
             rate, indices = plan.learning_rate(progress.step), plan.batch(progress.step)
             for group in optimiser.param_groups:
                 group["lr"] = rate
             images, labels = train.batch(indices, device)
-            value = loss(forward(model.train(), images, settings), labels)
+            epoch = progress.step // plan.steps_per_epoch
+            loss_now = first_loss if epoch < first_epochs else loss
+            value = loss_now(forward(model.train(), images, settings), labels)
             check_finite(value, plan, progress.step, rate, indices)
             optimiser.zero_grad()
             value.backward()
@@ -96,10 +100,18 @@ def fit(model, loss, train, validation, settings, folder, *, description):
                 write_history(folder, progress.history)
                 bar.set_postfix(progress.history[-1])
             if clock.is_due(progress.step) and progress.step < plan.n_steps:
-                checkpoints.save(folder, record, model, optimiser, progress)
+                checkpoints.save(folder, record, learner, optimiser, progress)
         bar.close()
     checkpoints.finish(folder, record, model)
     return model.eval()
+
+
+def choose_optimiser(learner, settings):
+    """The optimiser of everything that is learned, as the settings name it."""
+    shared = dict(lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    if settings.optimiser == "adam":
+        return torch.optim.Adam(learner.parameters(), fused=True, **shared)
+    return torch.optim.SGD(learner.parameters(), momentum=settings.momentum, **shared)
 
 
 def forward(model, images, settings):

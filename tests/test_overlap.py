@@ -1,0 +1,169 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from scipy import stats
+
+from noisyseg.overlap import TLoss, noise_robust_dice, soft_dice
+
+TWO = torch.tensor([[0.7, 0.2, 0.1], [0.7, 0.2, 0.1]]).log().T.reshape(1, 3, 2)
+LABELS = torch.tensor([[0, 2]])
+
+
+@pytest.fixture
+def batch(rng):
+    logits = torch.tensor(rng.standard_normal((2, 4, 5, 6)), dtype=torch.float32)
+    labels = torch.tensor(rng.integers(0, 4, (2, 5, 6)), dtype=torch.uint8)
+    return logits.requires_grad_(), labels
+
+
+# --- soft Dice ---
+
+
+def test_soft_dice_by_hand():
+    """Two pixels, labels 0 and 2: overlaps .7, 0, .1 over .98 + 1, .08, .02 + 1."""
+    value = soft_dice(TWO, LABELS, smooth=0)
+    dice = [1.4 / 1.98, 0, 0.2 / 1.02]
+    assert value.item() == pytest.approx(1 - np.mean(dice))
+
+
+def test_class_weights_weight_the_mean_over_classes():
+    value = soft_dice(TWO, LABELS, smooth=0, class_weights=[1, 0, 3])
+    expected = 1 - (1.4 / 1.98 + 3 * 0.2 / 1.02) / 4
+    assert value.item() == pytest.approx(expected)
+    assert soft_dice(TWO, LABELS, class_weights=[0, 0, 0]).item() == 0
+
+
+def test_soft_dice_equals_monai(batch):
+    from monai.losses import DiceLoss
+
+    logits, labels = batch
+    reference = DiceLoss(
+        to_onehot_y=True,
+        softmax=True,
+        squared_pred=True,
+        batch=True,
+        smooth_nr=1e-5,
+        smooth_dr=1e-5,
+    )(logits, labels.unsqueeze(1))
+    torch.testing.assert_close(soft_dice(logits, labels), reference)
+
+
+def test_volumes_are_accepted(batch):
+    logits, labels = batch
+    flat = soft_dice(logits, labels)
+    deep = soft_dice(logits.unsqueeze(-1), labels.unsqueeze(-1))
+    torch.testing.assert_close(flat, deep)
+
+
+# --- noise-robust Dice ---
+
+
+def test_noise_robust_dice_by_hand():
+    """Errors .3 and .7 of class 0, .2 twice of class 1, .1 and .9 of class 2."""
+    value = noise_robust_dice(TWO, LABELS, gamma=1.5, smooth=0)
+    errors = [0.3**1.5 + 0.7**1.5, 2 * 0.2**1.5, 0.1**1.5 + 0.9**1.5]
+    sizes = [0.98 + 1, 0.08, 0.02 + 1]
+    assert value.item() == pytest.approx(np.mean(np.divide(errors, sizes)))
+
+
+def test_noise_robust_dice_with_gamma_two_is_soft_dice(batch):
+    """sum |p - g|^2 = sum p^2 + sum g^2 - 2 sum p g."""
+    robust = noise_robust_dice(*batch, gamma=2, smooth=0)
+    torch.testing.assert_close(robust, soft_dice(*batch, smooth=0))
+
+
+def test_class_that_a_batch_lacks_adds_next_to_nothing_to_noise_robust_dice():
+    """Class 1 has p = 0.0001 in all pixels and the label of none."""
+    logits = torch.tensor([1 - 1e-4, 1e-4]).log().reshape(1, 2, 1, 1)
+    logits = logits.repeat(1, 1, 64, 64).requires_grad_()
+    value = noise_robust_dice(logits, torch.zeros(1, 64, 64, dtype=torch.uint8))
+    value.backward()
+    assert value.item() < 0.05
+    assert (logits.grad[:, 1] >= 0).all()  # and is not called for
+
+
+# --- T-loss ---
+
+
+def t_loss_of_pixels(squares, n, nu):
+    """The published formula for one image with one class, over its D = n pixels."""
+    d = n / 2
+    return (
+        math.lgamma(nu / 2)
+        - math.lgamma(nu / 2 + d)
+        + d * math.log(math.pi * nu)
+        + (nu / 2 + d) * math.log(1 + squares / nu)
+    ) / n
+
+
+def test_t_loss_by_hand():
+    """Errors of two pixels in three classes: D = 6."""
+    squares = 0.3**2 + 0.2**2 + 0.1**2 + 0.7**2 + 0.2**2 + 0.9**2
+    expected = t_loss_of_pixels(squares, 6, nu=math.e)
+    assert TLoss()(TWO, LABELS).item() == pytest.approx(expected, rel=1e-6)
+    expected = t_loss_of_pixels(squares, 6, nu=1)
+    assert TLoss(log_nu=0)(TWO, LABELS).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_weights_of_the_t_loss_are_inverse_squared_scales():
+    """Squared errors .58 of class 0, .08 of class 1, .82 of class 2."""
+    value = TLoss(class_weights=[1, 0, 2])(TWO, LABELS)
+    expected = t_loss_of_pixels(0.58 + 2 * 0.82, 6, nu=math.e)
+    assert value.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_t_loss_equals_scipy(batch):
+    logits, labels = batch
+    truth = F.one_hot(labels.long(), 4).movedim(-1, 1)
+    errors = (logits.softmax(1) - truth).detach().double().flatten(1)  # (2, D)
+    density = stats.multivariate_t(np.zeros(120), df=math.exp(0.5))
+    expected = -density.logpdf(errors.numpy()).mean() / 120
+    assert TLoss(log_nu=0.5)(logits, labels).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_t_loss_of_a_batch_is_the_mean_over_its_images(batch):
+    logits, labels = batch
+    labels[1, 2:] = 255  # images of different size
+    loss = TLoss(ignore_index=255)
+    alone = [loss(logits[i : i + 1], labels[i : i + 1]) for i in range(2)]
+    torch.testing.assert_close(loss(logits, labels), (alone[0] + alone[1]) / 2)
+
+
+@pytest.mark.parametrize("log_nu", [-2.0, 1.0, 6.0])
+def test_far_image_pulls_less_than_under_squared_error(log_nu):
+    """The pull of an image is that of its squared error d, times 1 / (nu + d)."""
+    labels = torch.zeros(2, 3, 3, dtype=torch.uint8)
+    logits = torch.zeros(2, 2, 3, 3, dtype=torch.float64)
+    logits[0, 0], logits[1, 1] = 1, 1  # the second image is on the wrong side
+    logits.requires_grad_()
+    square = (logits.softmax(1) - F.one_hot(labels.long(), 2).movedim(-1, 1)) ** 2
+    loss = TLoss(log_nu=log_nu).double()(logits, labels)
+    pull, plain = (torch.autograd.grad(v, logits)[0] for v in (loss, square.sum()))
+    nu, d = math.exp(log_nu), square.detach().flatten(1).sum(1).reshape(2, 1, 1, 1)
+    torch.testing.assert_close(pull, plain * (nu + 18) / (nu + d) / (2 * 18) / 2)
+
+
+def test_t_loss_tends_to_the_squared_error(batch):
+    """The limit nu = inf: a Gaussian, d / 2 + D / 2 log(2 pi) over D."""
+    logits, labels = batch[0].double(), batch[1]
+    truth = F.one_hot(labels.long(), 4).movedim(-1, 1)
+    square = (logits.softmax(1) - truth).square().mean()
+    value = TLoss(log_nu=math.log(1e7)).double()(logits, labels)
+    expected = (square + math.log(2 * math.pi)) / 2
+    torch.testing.assert_close(value, expected, rtol=1e-5, atol=0)
+
+
+def test_nu_falls_where_one_image_is_far_from_the_others():
+    """Learned alone, nu is small for errors of mixed size, large for errors alike."""
+    labels = torch.zeros(8, 4, 4, dtype=torch.uint8)
+    alike, mixed = torch.zeros(2, 8, 2, 4, 4)
+    alike[:, 0], mixed[:, 0], mixed[0] = 1, 4, -4
+    slopes = []
+    for logits in (alike, mixed):
+        loss = TLoss()
+        loss(logits, labels).backward()
+        slopes.append(loss.log_nu.grad.item())
+    assert slopes[0] < slopes[1]
