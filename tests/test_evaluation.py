@@ -118,3 +118,13 @@ def test_holm_by_hand():
     corrected = evaluation._holm(pd.Series([0.01, 0.04, np.nan, 0.03]))
     assert corrected[[0, 1, 3]] == pytest.approx([0.03, 0.06, 0.06])
     assert np.isnan(corrected[2])
+
+
+def test_mean_dice_is_that_of_the_scores_without_background(rng):
+    a, b = (grid(rng.integers(0, 3, (6, 5, 4))) for _ in "ab")
+    three = labeltables.LabelTable(
+        ("background", "x", "y"), ("#000000", "#ff0000", "#00ff00")
+    )
+    found = evaluation.score(a, b, three, 1, metrics=["dice"])
+    assert evaluation.mean_dice(a, b, 4) == pytest.approx(found.value[1:].mean())
+    assert set(found.metric) == {"dice"}  # and class 3, which neither has, is left out

@@ -42,6 +42,16 @@ def test_ignored_pixels_count_nowhere(batch, name):
 
 
 @every_loss
+def test_image_without_a_pixel_that_counts_counts_nowhere(batch, name):
+    logits, labels = batch
+    labels[1] = 255
+    value = build(name, ignore_index=255)(logits, labels)
+    value.backward()
+    torch.testing.assert_close(value, build(name)(logits[:1], labels[:1]))
+    assert logits.grad[1].abs().max() == 0
+
+
+@every_loss
 @pytest.mark.parametrize("ignored", [0, 255])
 def test_batch_without_a_pixel_that_counts_is_zero(batch, name, ignored):
     logits, labels = batch
@@ -117,7 +127,7 @@ def test_order_of_pixels_does_not_matter(batch, name):
 
 @every_loss
 def test_gradient_is_that_of_the_value(batch, name):
-    """Finite differences, in float64 throughout, the loss's own parameters too."""
+    """Against finite differences, in float64."""
     logits, labels = batch[0].detach().double()[..., :3, 0], batch[1][..., :3, 0]
     labels[0, 0] = 255
     loss = build(name, class_weights=[1, 2, 0, 0.5], ignore_index=255)
@@ -207,7 +217,7 @@ def test_wrong_rows_are_refused(row, message):
         (dict(name="hybrid_cross_entropy", beta=1, share=1.5), "share must be from 0"),
         (
             dict(name="hybrid_cross_entropy", beta=1, plain_classes=[0, 4]),
-            "plain_classes must be from 0 to 3, got 4",
+            "plain_classes must be among 0 to 3, got 4",
         ),
         (
             dict(name="hybrid_cross_entropy", beta=1, plain_classes=[1.5]),
@@ -236,8 +246,13 @@ def test_wrong_labels_are_refused(batch, name):
         build(name)(logits, labels[:1])
     with pytest.raises(TypeError, match=r"integers, got torch\.float32"):
         build(name)(logits, labels.float())
-    with pytest.raises(ValueError, match="class_weights must be 4 numbers"):
-        build(name, class_weights=[1, 2])(logits, labels)
+
+
+@every_loss
+@pytest.mark.parametrize("weights", [[1, 2], [1, 1, 1, -1], [1, 1, 1, math.nan]])
+def test_wrong_class_weights_are_refused(batch, name, weights):
+    with pytest.raises(ValueError, match="class_weights must be 4 numbers >= 0"):
+        build(name, class_weights=weights)(*batch)
 
 
 @pytest.mark.parametrize("wrong", [1.5, "void"])

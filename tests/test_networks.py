@@ -227,3 +227,10 @@ def test_pickled_or_broken_weight_files_are_refused(small, tmp_path):
     for name in ("pickled.npz", "broken.npz"):
         with pytest.raises(ValueError, match="plain numbers"):
             load_pretrained(small, tmp_path / name)
+
+
+def test_unet_is_built_by_name_and_refuses_sizes_it_cannot_halve():
+    model = networks.build("unet", n_classes=5, image_size=32, channels=[4, 8, 16])
+    assert model(torch.zeros(2, 1, 32, 32)).shape == (2, 5, 32, 32)
+    with pytest.raises(ValueError, match="image_size must be a multiple of 8, got 36"):
+        networks.build("unet", n_classes=5, image_size=36)

@@ -32,7 +32,11 @@ def test_paper_scale_is_the_file_without_overrides():
 def test_a_scale_changes_only_what_it_names():
     paper, laptop = (params.load(scale=s) for s in ("paper", "laptop"))
     assert laptop.sgl.image_size != paper.sgl.image_size
-    assert laptop.sgl.arms == paper.sgl.arms
+    for name, arm in paper.sgl.arms.items():
+        assert (laptop.sgl.arms[name].loss, laptop.sgl.arms[name].labels) == (
+            arm.loss,
+            arm.labels,
+        )
 
 
 def test_unknown_key_names_the_nearest(edited):
@@ -80,3 +84,56 @@ def test_an_arm_must_name_labels_that_exist(edited):
 def test_no_file_says_where_to_run(tmp_path):
     with pytest.raises(FileNotFoundError, match="run in the folder"):
         params.load(tmp_path / "params.yaml")
+
+
+def test_an_arm_inherits_from_its_study():
+    robust = params.load(scale="laptop").robust
+    assert robust.arms["ce"].network == robust.network
+    assert robust.arms["gce"].seeds == [0] != robust.seeds
+
+
+def test_an_arm_like_another_has_its_settings_but_for_its_own():
+    loaded = params.load(scale="laptop")
+    like, own = loaded.sgl.arms["t1"], loaded.robust.arms["t1_robust"]
+    assert own.network == like.network != loaded.robust.network
+    assert own.loss["name"] == "beta_cross_entropy" and own.labels == like.labels
+    assert loaded.robust.arms["t1"].recipe == like.recipe != own.recipe
+
+
+def test_a_training_setting_of_an_arm_leaves_the_others(edited):
+    def slow(raw):
+        raw["robust"]["arms"]["ce"]["training"] = {"learning_rate": 0.5}
+
+    arm = edited(slow).robust.arms["ce"]
+    assert arm.training.learning_rate == 0.5
+    assert arm.training.epochs == params.load().robust.training.epochs
+
+
+def test_an_arm_must_be_like_one_that_exists(edited):
+    def rename(raw):
+        raw["robust"]["arms"]["t1"]["like"] = "sgl.t2"
+
+    with pytest.raises(
+        ValueError, match=r"robust\.arms\.t1\.like must .* did you mean"
+    ):
+        edited(rename)
+
+
+def test_a_fault_of_a_study_is_told_once_not_for_every_arm(edited):
+    def misspell(raw):
+        raw["sgl"]["training"]["epoks"] = 3
+
+    with pytest.raises(ValueError) as error:
+        edited(misspell, "paper")
+    told = str(error.value).splitlines()
+    assert sum("epoks" in line for line in told if "sgl" in line) == 1
+
+
+def test_noise_must_stand_on_labels_that_software_makes(edited):
+    def rename(raw):
+        raw["noise"]["head"]["like"] = "t2"
+
+    with pytest.raises(ValueError, match=r"noise\.head\.like must be one of t1, t1t2"):
+        edited(rename)
+    with pytest.raises(ValueError, match=r"boundary_1.* must be .*'tims'|tims must"):
+        edited(lambda raw: raw["noise"]["head"]["kinds"]["boundary_1"].update(tims=2))

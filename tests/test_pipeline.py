@@ -17,7 +17,9 @@ from noisyseg import volume
 
 pytestmark = pytest.mark.pipeline
 BIN = Path(sys.executable).parent
-STAGES = {"atlas@head", "labels@head", "train@sgl", "study@sgl", "phantoms", "report"}
+STUDIES = ("sgl", "robust")
+STAGES = {"atlas@head", "labels@head", "noise@head", "phantoms", "report"}
+STAGES |= {f"{stage}@{study}" for stage in ("train", "study") for study in STUDIES}
 
 
 def run(*command, cwd, code=0):
@@ -70,10 +72,25 @@ def test_the_long_table_is_complete(line):
 
 
 def test_the_summary_names_files_that_exist(line):
-    for folder in ("sgl", "phantoms"):
+    for folder in (*STUDIES, "phantoms"):
         summary = json.loads((line / "reports" / folder / "summary.json").read_text())
         assert (line / "reports" / folder / summary["figure"]).exists()
         assert summary["answer"]
+
+
+def test_what_two_studies_share_is_trained_once(line):
+    assert (line / "results/train/sgl/t1/seed-0/weights.safetensors").exists()
+    assert not (line / "results/train/robust/t1").exists()
+    seconds = pd.read_csv(line / "reports/robust/seconds.csv")
+    assert {"t1", "t1_robust", "beta_swap_3"} <= set(seconds["arm"])
+
+
+def test_noisy_labels_are_as_wrong_as_those_from_t1(line):
+    found = pd.read_csv(line / "results/noise/head/strengths.csv")
+    dice = found.pivot(index="subject", columns="kind", values="mean_dice")
+    lost = 1 - dice
+    np.testing.assert_allclose(lost["swap_1"], lost["boundary_1"], atol=0.02)
+    np.testing.assert_allclose(lost["swap_3"], 3 * lost["swap_1"], atol=0.05)
 
 
 def test_nothing_runs_twice(line):

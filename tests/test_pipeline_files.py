@@ -13,7 +13,7 @@ from noisyseg import params, stages
 SOURCE = Path("src/noisyseg")
 ENTRY = {"atlas": "atlases", "labels": "software", "train": "training"}
 # Wiring that hands values on but computes none of the results.
-WIRING = {"params", "settings", "workers", "stages", "cli", "__init__"}
+WIRING = {"params", "sections", "settings", "workers", "stages", "cli", "__init__"}
 
 
 def pipeline():

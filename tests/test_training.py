@@ -55,7 +55,9 @@ def slices(n=10, seed=0):
     return training.Slices(torch.tensor(images).float(), torch.tensor(labels))
 
 
-def run(folder, *, loss=None, data=None, description=DESCRIPTION, **change):
+def run(
+    folder, *, loss=None, data=None, description=DESCRIPTION, warmup=None, **change
+):
     model = networks.build(**NETWORK, rng=np.random.default_rng(0))
     loss = loss or losses.build("cross_entropy", dice=0.5)
     return training.fit(
@@ -66,6 +68,7 @@ def run(folder, *, loss=None, data=None, description=DESCRIPTION, **change):
         settings(**change),
         folder,
         description=description,
+        warmup=warmup,
     )
 
 
@@ -77,16 +80,18 @@ class Stop(Exception):
     """Stands for the kill in tests that need no process."""
 
 
-def stop_at(step):
+class StopAt(torch.nn.Module):
     """The usual loss, until `step`; then the process 'dies'."""
-    usual, calls = losses.build("cross_entropy", dice=0.5), iter(range(step))
 
-    def loss(logits, labels):
-        if torch.is_grad_enabled() and next(calls, None) is None:
+    def __init__(self, step, usual=None):
+        super().__init__()
+        self.usual = usual or losses.build("cross_entropy", dice=0.5)
+        self.calls = iter(range(step))
+
+    def forward(self, logits, labels):
+        if torch.is_grad_enabled() and next(self.calls, None) is None:
             raise Stop
-        return usual(logits, labels)
-
-    return loss
+        return self.usual(logits, labels)
 
 
 def test_training_learns_and_leaves_three_files(tmp_path):
@@ -129,17 +134,47 @@ def test_seed_changes_the_weights(tmp_path):
 def test_resumed_training_ends_with_the_same_bytes(tmp_path, step, channels_last):
     run(tmp_path / "whole", channels_last=channels_last)
     with pytest.raises(Stop):
-        run(tmp_path / "cut", loss=stop_at(step), channels_last=channels_last)
+        run(tmp_path / "cut", loss=StopAt(step), channels_last=channels_last)
     run(tmp_path / "cut", channels_last=channels_last)
     assert content(tmp_path / "whole") == content(tmp_path / "cut")
 
 
+def test_adam_and_a_loss_that_learns_resume_to_the_same_bytes(tmp_path):
+    def usual():
+        return losses.build("t_loss", dice=0.5)
+
+    run(tmp_path / "whole", loss=StopAt(99, usual()), optimiser="adam")
+    with pytest.raises(Stop):
+        run(tmp_path / "cut", loss=StopAt(4, usual()), optimiser="adam")
+    run(tmp_path / "cut", loss=StopAt(99, usual()), optimiser="adam")
+    assert content(tmp_path / "whole") == content(tmp_path / "cut")
+
+
+def test_a_loss_learns_along_with_the_network(tmp_path):
+    loss = losses.build("t_loss")
+    run(tmp_path, loss=loss)
+    assert loss.log_nu.item() != 1.0
+    assert not any("nu" in name for name in training.load(tmp_path).state_dict())
+
+
+def test_warm_up_is_another_training_at_first_and_the_same_later(tmp_path):
+    """All epochs of warm-up give the weights of the warm-up's own training."""
+    main, first = losses.build("mean_absolute_error"), losses.build("cross_entropy")
+    run(tmp_path / "first", loss=first)
+    run(tmp_path / "main", loss=main)
+    for epochs in (0, 1, 3):
+        run(tmp_path / f"warm{epochs}", loss=main, warmup=(first, epochs))
+    weights = {p.name: content(p)["weights.safetensors"] for p in tmp_path.iterdir()}
+    assert weights["warm0"] == weights["main"] != weights["warm1"]
+    assert weights["warm3"] == weights["first"] != weights["warm1"]
+
+
 def test_resume_goes_on_instead_of_starting_again(tmp_path):
     with pytest.raises(Stop):
-        run(tmp_path, loss=stop_at(5))
+        run(tmp_path, loss=StopAt(5))
     with pytest.raises(Stop):
-        run(tmp_path, loss=stop_at(3))  # steps 6 to 8 of 9
-    run(tmp_path, loss=stop_at(1))
+        run(tmp_path, loss=StopAt(3))  # steps 6 to 8 of 9
+    run(tmp_path, loss=StopAt(1))
     assert (tmp_path / "weights.safetensors").exists()
 
 
@@ -184,7 +219,7 @@ def test_killed_process_resumes_with_the_same_bytes(tmp_path):
 
 def test_finished_folder_is_returned_without_training(tmp_path):
     first = run(tmp_path)
-    again = run(tmp_path, loss=stop_at(0))
+    again = run(tmp_path, loss=StopAt(0))
     pairs = zip(first.parameters(), again.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
 
@@ -203,14 +238,14 @@ def test_folder_of_another_run_is_refused(tmp_path, finished, change, message):
         run(tmp_path)
     else:
         with pytest.raises(Stop):
-            run(tmp_path, loss=stop_at(2))
+            run(tmp_path, loss=StopAt(2))
     with pytest.raises(training.OtherRunError, match=message):
         run(tmp_path, **change)
 
 
 def test_number_of_checkpoints_and_device_do_not_make_another_run(tmp_path):
     with pytest.raises(Stop):
-        run(tmp_path, loss=stop_at(2))
+        run(tmp_path, loss=StopAt(2))
     run(tmp_path, checkpoint_every_steps=7, device="cpu")
     run(tmp_path, checkpoint_every_s=1e9, checkpoint_every_steps=None)
 

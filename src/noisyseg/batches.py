@@ -48,6 +48,10 @@ class Slices:
     def __len__(self):
         return len(self.images)
 
+    def every(self, stride):
+        """Every so many-th slice."""
+        return Slices(self.images[::stride], self.labels[::stride])
+
     def held_on(self, device):
         """Itself in the memory of `device` if at most half of it is needed.
 

@@ -209,6 +209,7 @@ def compare(scores, arm, other):
         seed_spread (the larger seed SD of the two arms) and clear: True when the
         interval excludes zero *and* the difference exceeds the seed spread.
     """
+    scores = scores[scores["arm"].isin([arm, other])]
     table = mean_over_seeds(scores).pivot(
         index=["reference", "structure", "metric", "case"],
         columns="arm",

@@ -55,10 +55,12 @@ def soft_dice(logits, labels, *, class_weights=None, ignore_index=None, smooth=1
 def noise_robust_dice(
     logits, labels, *, gamma=1.5, class_weights=None, ignore_index=None, smooth=1e-5
 ):
-    """sum |p - g|^gamma / (sum(p^2) + sum(g^2) + s), mean over classes [2]_.
+    """sum |p - g|^gamma / (sum p + sum g + s), mean over classes [2]_.
 
-    Between the absolute error of overlaps (gamma = 1) and soft Dice (gamma = 2). A
-    class that a batch lacks altogether adds next to nothing.
+    A power below 2 makes large errors, which may be wrong labels, count less than in
+    soft Dice. The denominator is that of the first author's own library
+    (github.com/HiLab-git/PyMIC): with squares in it, a class that a batch lacks would
+    be pushed up.
 
     Parameters
     ----------
@@ -70,7 +72,7 @@ def noise_robust_dice(
     check_between("gamma", gamma, 1.0, 2.0)
     prob, truth = _masks(logits, labels, ignore_index)
     error = _sum((prob - truth.to(prob.dtype)).abs() ** gamma)
-    loss = error / (_sum(prob.square()) + _sum(truth) + smooth)
+    loss = error / (_sum(prob) + _sum(truth) + smooth)
     return _mean_of_classes(loss, logits, class_weights)
 
 
@@ -111,7 +113,7 @@ class TLoss(nn.Module):
         kept = n > 0
         if not kept.any():
             return logits.flatten()[:0].sum() + 0 * self.log_nu
-        square, n = square[kept], n[kept]
+        square, n = square[kept], n[kept].to(square.dtype)
         nu = self.log_nu.exp()
         loss = (
             torch.lgamma(nu / 2)
@@ -124,11 +126,11 @@ class TLoss(nn.Module):
 
 def _masks(logits, labels, ignore_index):
     """Softmax and one-hot labels, (B, C, ...), both 0 where a pixel does not count."""
-    target, kept = check_labels(logits, labels, ignore_index)
-    precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return precise.softmax(1) * kept.unsqueeze(1), one_hot(
-        target, kept, logits.shape[1]
-    )
+    target = check_labels(logits, labels, ignore_index)
+    prob = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(1)
+    if ignore_index is not None:
+        prob = prob * (target >= 0).unsqueeze(1)
+    return prob, one_hot(target, logits.shape[1])
 
 
 def _sum(masks):

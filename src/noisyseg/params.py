@@ -6,145 +6,11 @@ The sections hold each study as its paper has it; ``scales`` holds what a scale 
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from noisyseg.settings import TrainingSettings
-
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
-
-
-class Strict(BaseModel):
-    """A section of `params.yaml`: known keys only, never changed after reading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class HeadPhantoms(Strict):
-    """The default head cohort: how many digital heads, on which grid."""
-
-    subjects: Count
-    atlas_subjects: Count
-    shape: tuple[Count, Count, Count]
-    spacing_mm: Positive
-    tissue_spacing_mm: Positive
-    seed: int
-
-
-class Data(Strict):
-    """What `noisyseg data` makes."""
-
-    head: HeadPhantoms
-
-
-class Cohort(Strict):
-    """Where the images of a cohort lie and who reads them."""
-
-    folder: str
-    reader: str
-    modalities: Annotated[list[str], Field(min_length=1)]
-    missing: Literal["stop", "skip"] = "stop"
-
-
-class Labels(Strict):
-    """Software-generated labels of a cohort: one kind per set of channels."""
-
-    software: Literal["em", "headreco", "charm"]
-    atlas: str
-    kinds: dict[str, list[str]]
-    folders: dict[str, str] = {}
-
-
-class Displacement(Strict):
-    """Noise that moves boundaries: `classes` says how far, relative to each other."""
-
-    form: Literal["displacement"]
-    times: Positive
-    correlation_mm: Positive
-    classes: dict[str, Positive]
-
-
-class Swap(Strict):
-    """Noise that exchanges two classes within blobs."""
-
-    form: Literal["swap"]
-    times: Positive
-    correlation_mm: Positive
-    pairs: Annotated[list[tuple[str, str]], Field(min_length=1)]
-
-
-class Noise(Strict):
-    """Controlled noise on `clean` labels, `times` as harmful as the labels `like`."""
-
-    clean: str
-    like: str
-    seed: Annotated[int, Field(ge=0)]
-    kinds: dict[str, Annotated[Displacement | Swap, Field(discriminator="form")]]
-
-
-class Warmup(Strict):
-    """Another loss for the first epochs."""
-
-    epochs: Count
-    loss: dict[str, Any]
-
-
-class Arm(Strict):
-    """One row of a study: which labels it learns from, what it sees, which loss.
-
-    What an arm does not say about network, training, slices and seeds is the study's.
-    An arm `like: STUDY.ARM` is the one of that name, settings of its study included,
-    but for what it says itself.
-    """
-
-    title: str
-    labels: str
-    inputs: Annotated[list[str], Field(min_length=1)]
-    loss: dict[str, Any]
-    warmup: Warmup | None = None
-    network: dict[str, Any]
-    training: TrainingSettings
-    image_size: Count
-    seeds: Annotated[list[int], Field(min_length=1)]
-
-    @property
-    def recipe(self):
-        """All that decides what a training of this arm gives, but for the seed."""
-        return self.model_dump(exclude={"title", "seeds"})
-
-
-class Split(Strict):
-    """Shares of the subjects, drawn once."""
-
-    fractions: tuple[Positive, Positive, Positive]
-    seed: int
-
-
-class Study(Strict):
-    """Arms x seeds on one cohort, scored against every reference that exists."""
-
-    title: str
-    cohort: str
-    references: Annotated[list[str], Field(min_length=1)]
-    split: Split
-    image_size: Count
-    metrics: Annotated[list[Literal["dice", "hd95_mm", "nsd"]], Field(min_length=1)]
-    tolerance_mm: Positive
-    network: dict[str, Any]
-    training: TrainingSettings
-    seeds: Annotated[list[int], Field(min_length=1)]
-    arms: dict[str, Arm]
-
-
-class Compute(Strict):
-    """Processes side by side and torch threads in each; device auto, cpu or cuda."""
-
-    workers: Count
-    threads: Count
-    device: Literal["auto", "cpu", "cuda"]
+from noisyseg.sections import Cohort, Compute, Data, Labels, Noise, Strict, Study
 
 
 class Params(Strict):
@@ -155,7 +21,7 @@ class Params(Strict):
     data: Data
     cohorts: dict[str, Cohort]
     labels: dict[str, Labels]
-    noise: dict[str, Noise] = {}
+    noise: dict[str, Noise] = Field(default_factory=dict)
     sgl: Study
     robust: Study
 
@@ -277,42 +143,42 @@ def _complete_arms(raw):
     >>> _complete_arms({"s": study, "t": other})["t"]["arms"]
     {'b': {'seeds': [0], 'loss': 2}}
     """
-    done = dict(raw)
+    done, alike = dict(raw), []
     for name, study in raw.items():
         if not isinstance(study, dict) or not isinstance(study.get("arms"), dict):
             continue
         own = {key: study[key] for key in INHERITED if key in study}
-        done[name] = {**study, "arms": {}}
-        for arm_name, row in study["arms"].items():
+        done[name] = {**study, "arms": dict(study["arms"])}
+        for arm, row in study["arms"].items():
             if not isinstance(row, dict):
-                raise ValueError(
-                    f"{name}.arms.{arm_name} must be a section, got {row!r}; see the "
-                    "other arms"
-                )
-            base = own
+                where = f"{name}.arms.{arm}"
+                raise ValueError(f"{where} must be a section, got {row!r}; fill it")
             if "like" in row:
-                base = _arm_called(row["like"], f"{name}.arms.{arm_name}.like", done)
-                row = {key: value for key, value in row.items() if key != "like"}
-            done[name]["arms"][arm_name] = _inherit(base, row)
+                alike.append((name, arm))
+            else:
+                done[name]["arms"][arm] = _inherit(own, row)
+    for name, arm in alike:
+        row = dict(raw[name]["arms"][arm])
+        base = _arm_called(row.pop("like"), f"{name}.arms.{arm}.like", done)
+        done[name]["arms"][arm] = _inherit(base, row)
     return done
 
 
-def _arm_called(place, where, done):
-    """The completed arm STUDY.ARM."""
-    arms = {
-        f"{name}.{arm}": row
-        for name, study in done.items()
-        if isinstance(study, dict) and isinstance(study.get("arms"), dict)
-        for arm, row in study["arms"].items()
-    }
-    _one_of(where, place, arms)
-    return arms[place]
+def _arm_called(place, where, studies):
+    """The arm STUDY.ARM, which is not itself like another."""
+    study, _, arm = str(place).partition(".")
+    known = studies.get(study) if isinstance(studies.get(study), dict) else {}
+    arms = known.get("arms") or {}
+    if arm not in arms or "like" in arms[arm]:
+        near = _nearest(arm, arms) if arms else f"; there is no study {study!r}"
+        raise ValueError(f"{where} must be an arm STUDY.ARM, got {place!r}{near}")
+    return arms[arm]
 
 
 def _inherit(base, row):
     """A row on top of what it inherits; training settings one by one."""
     arm = {**base, **row}
-    if isinstance(row.get("training"), dict) and isinstance(base["training"], dict):
+    if isinstance(row.get("training"), dict) and isinstance(base.get("training"), dict):
         arm["training"] = {**base["training"], **row["training"]}
     return arm
 

@@ -24,6 +24,7 @@ import math
 
 import torch
 import torch.nn.functional as F
+from torch.autograd.function import once_differentiable
 
 from noisyseg.targets import check_between, check_labels, class_weight_tensor
 
@@ -46,8 +47,8 @@ def cross_entropy(logits, labels, *, class_weights=None, ignore_index=None):
     ValueError
         If shapes do not fit or a label is no class.
     """
-    target, kept = check_labels(logits, labels, ignore_index)
-    return _mean(_surprise(logits, target, kept), logits, target, kept, class_weights)
+    target = check_labels(logits, labels, ignore_index)
+    return _mean(_surprise(logits, target), logits, target, class_weights)
 
 
 def beta_cross_entropy(
@@ -56,10 +57,10 @@ def beta_cross_entropy(
     """Mean of (1 - p_y^b) / b + (sum_k p_k^(b + 1) - 1) / (b + 1), b = `beta` [1]_.
 
     Cross-entropy in the limit b = 0, half the Brier score at b = 1. It is the beta- or
-    density power divergence [2]_ between label and prediction, up to a factor b + 1 and
-    a constant that makes a sure and right answer cost 0. Against cross-entropy the
-    gradient of a pixel is multiplied by p_y^b: a label that the network finds
-    implausible pulls less. Equation (1) of the paper prints (1 - p)^b for 1 - p^b,
+    density power divergence [2]_ between label and prediction, divided by b + 1; a sure
+    and right answer costs 0. The first term pulls p_y^b times as much as cross-entropy:
+    a label that the network finds implausible counts less; the second keeps the loss a
+    proper score. Equation (1) of the paper prints (1 - p)^b for 1 - p^b,
     which has no such limit.
 
     Parameters
@@ -80,13 +81,13 @@ def beta_cross_entropy(
     """
     check_between("beta", beta, 0.0)
     check_between("min_prob", min_prob, 0.0, 1.0)
-    target, kept = check_labels(logits, labels, ignore_index)
+    target = check_labels(logits, labels, ignore_index)
     if beta == 0 and min_prob == 0:
-        value = _surprise(logits, target, kept)
+        value = _surprise(logits, target)
     else:
-        index = target.where(kept, 0)
+        index = target.clamp(min=0)
         value = _BetaCrossEntropy.apply(_precise(logits), index, beta, min_prob)
-    return _mean(value, logits, target, kept, class_weights)
+    return _mean(value, logits, target, class_weights)
 
 
 def hybrid_cross_entropy(
@@ -124,19 +125,22 @@ def hybrid_cross_entropy(
     """
     check_between("beta", beta, 0.0)
     check_between("share", share, 0.0, 1.0)
-    for name in plain_classes:
-        check_between("plain_classes", name, 0, logits.shape[1] - 1)
-    target, kept = check_labels(logits, labels, ignore_index)
-    plain = _surprise(logits, target, kept)
-    robust = plain
+    for label in plain_classes:
+        if label not in range(logits.shape[1]):
+            raise ValueError(
+                f"plain_classes must be among 0 to {logits.shape[1] - 1}, got {label}; "
+                "name classes by their labels"
+            )
+    target = check_labels(logits, labels, ignore_index)
+    plain = _surprise(logits, target)
+    robust, index = plain, target.clamp(min=0)
     if beta > 0:
-        index = target.where(kept, 0)
         robust = _BetaCrossEntropy.apply(_precise(logits), index, beta, 0.0)
     rare = torch.zeros(logits.shape[1], dtype=torch.bool, device=logits.device)
     rare[list(plain_classes)] = True
-    shares = torch.where(rare, 1.0, share).to(plain.dtype)[target.where(kept, 0)]
+    shares = torch.where(rare, 1.0, share).to(plain.dtype)[index]
     value = shares * plain + (1 - shares) * robust
-    return _mean(value, logits, target, kept, class_weights)
+    return _mean(value, logits, target, class_weights)
 
 
 def generalised_cross_entropy(
@@ -147,10 +151,10 @@ def generalised_cross_entropy(
     Parameters as `cross_entropy`, and `q` from 0 (cross-entropy) to 1 (half of MAE).
     """
     check_between("q", q, 0.0, 1.0)
-    target, kept = check_labels(logits, labels, ignore_index)
-    surprise = _surprise(logits, target, kept)
+    target = check_labels(logits, labels, ignore_index)
+    surprise = _surprise(logits, target)
     value = surprise if q == 0 else -torch.expm1(-q * surprise) / q
-    return _mean(value, logits, target, kept, class_weights)
+    return _mean(value, logits, target, class_weights)
 
 
 def symmetric_cross_entropy(
@@ -163,17 +167,17 @@ def symmetric_cross_entropy(
     """
     check_between("alpha", alpha, 0.0)
     check_between("beta", beta, 0.0)
-    target, kept = check_labels(logits, labels, ignore_index)
-    surprise = _surprise(logits, target, kept)
+    target = check_labels(logits, labels, ignore_index)
+    surprise = _surprise(logits, target)
     value = alpha * surprise + beta * LOG_ZERO * torch.expm1(-surprise)
-    return _mean(value, logits, target, kept, class_weights)
+    return _mean(value, logits, target, class_weights)
 
 
 def mean_absolute_error(logits, labels, *, class_weights=None, ignore_index=None):
     """Mean of sum_k |p_k - y_k| = 2 (1 - p_y) [5]_. Parameters as `cross_entropy`."""
-    target, kept = check_labels(logits, labels, ignore_index)
-    value = -2 * torch.expm1(-_surprise(logits, target, kept))
-    return _mean(value, logits, target, kept, class_weights)
+    target = check_labels(logits, labels, ignore_index)
+    value = -2 * torch.expm1(-_surprise(logits, target))
+    return _mean(value, logits, target, class_weights)
 
 
 def focal(logits, labels, *, gamma=2.0, class_weights=None, ignore_index=None):
@@ -184,10 +188,10 @@ def focal(logits, labels, *, gamma=2.0, class_weights=None, ignore_index=None):
     """
     if gamma != 0:
         check_between("gamma", gamma, 1.0)
-    target, kept = check_labels(logits, labels, ignore_index)
-    surprise = _surprise(logits, target, kept)
+    target = check_labels(logits, labels, ignore_index)
+    surprise = _surprise(logits, target)
     value = (-torch.expm1(-surprise)) ** gamma * surprise
-    return _mean(value, logits, target, kept, class_weights)
+    return _mean(value, logits, target, class_weights)
 
 
 def smoothed_cross_entropy(
@@ -198,12 +202,11 @@ def smoothed_cross_entropy(
     Parameters as `cross_entropy`; a weight belongs to a pixel's label.
     """
     check_between("smoothing", smoothing, 0.0, 1.0)
-    target, kept = check_labels(logits, labels, ignore_index)
-    marked = target.masked_fill(~kept, -100)
+    target = check_labels(logits, labels, ignore_index)
     value = F.cross_entropy(
-        _precise(logits), marked, reduction="none", label_smoothing=smoothing
+        _precise(logits), target, reduction="none", label_smoothing=smoothing
     )
-    return _mean(value, logits, target, kept, class_weights)
+    return _mean(value, logits, target, class_weights)
 
 
 class _BetaCrossEntropy(torch.autograd.Function):
@@ -217,16 +220,19 @@ class _BetaCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, logits, target, beta, min_prob):
-        value, gradient = torch.empty_like(target, dtype=logits.dtype), []
-        step = len(logits) if logits.is_cuda else 1
+        value = torch.empty_like(target, dtype=logits.dtype)
+        gradient = torch.empty_like(logits)
+        step = max(len(logits), 1) if logits.is_cuda else 1
         for at in range(0, len(logits), step):
             part = slice(at, at + step)
-            value[part], found = _beta_part(logits[part], target[part], beta, min_prob)
-            gradient.append(found)
-        ctx.save_for_backward(torch.cat(gradient) if len(gradient) != 1 else found)
+            value[part], gradient[part] = _beta_part(
+                logits[part], target[part], beta, min_prob
+            )
+        ctx.save_for_backward(gradient)
         return value
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, outer):
         (gradient,) = ctx.saved_tensors
         return gradient * outer.unsqueeze(1), None, None, None
@@ -264,21 +270,22 @@ def _precise(logits):
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
-def _surprise(logits, target, kept):
+def _surprise(logits, target):
     """-log p_y of every pixel, (B, ...); 0 where a pixel does not count."""
-    marked = target.masked_fill(~kept, -100)
-    return F.cross_entropy(_precise(logits), marked, reduction="none")
+    return F.cross_entropy(_precise(logits), target, reduction="none")
 
 
-def _mean(values, logits, target, kept, class_weights):
+def _mean(values, logits, target, class_weights):
     """Mean of the values (B, ...) over pixels that count, weighted by their class."""
-    if class_weights is None and kept.all():
-        return values.mean()
-    weight = class_weight_tensor(class_weights, logits)[target.where(kept, 0)]
-    weight = weight.where(kept, 0)
+    weight = target >= 0
+    if class_weights is not None:
+        of_class = class_weight_tensor(class_weights, logits)
+        weight = of_class[target.clamp(min=0)].where(weight, 0)
     total = weight.sum()
     if total == 0:
         return zero_of(logits)
+    if class_weights is None and total == weight.numel():
+        return values.mean()
     return (weight * values).sum() / total
 
 

@@ -174,6 +174,34 @@ def fill(markdown, folder):
     return re.sub(pattern, replace, markdown, flags=re.DOTALL)
 
 
+def judge(differences, printed):
+    """Verdict on every difference that a paper printed: did ours go the same way?
+
+    Parameters
+    ----------
+    differences : DataFrame
+        Rows of `evaluation.compare` of one reference and one metric.
+    printed : Series
+        The paper's difference by structure, two decimals.
+
+    Returns
+    -------
+    DataFrame like `differences` with the columns paper and verdict: ``reproduced``
+        or ``contradicted`` when ours is clear and has the same or the other sign,
+        ``inconclusive`` when it is not clear, ``none printed`` where the paper has no
+        change.
+    """
+    paper = differences["structure"].map(printed).round(2)
+    same = np.sign(paper) == np.sign(differences["difference"])
+    clear = differences["clear"].to_numpy(bool)
+    verdict = np.select(
+        [paper.isna() | (paper == 0), ~clear, same],
+        ["none printed", "inconclusive", "reproduced"],
+        "contradicted",
+    )
+    return differences.assign(paper=paper, verdict=verdict)
+
+
 def describe_gain(differences, cause, what):
     """One sentence on which structures gained and which lost, with the numbers.
 

@@ -17,8 +17,9 @@ class TrainingSettings(BaseModel):
     learning_rate * (1 - i / n) ** power. With `schedule_epochs` longer than `epochs`
     the training stops early on the longer schedule. `steps_per_epoch` shortens an
     epoch, which is otherwise one pass over the slices; the next epoch goes on where
-    the last one stopped. A checkpoint is written every `checkpoint_every_steps`, or,
-    without that, every `checkpoint_every_s` seconds.
+    the last one stopped. Validation looks at every `validation_stride`-th slice, for
+    neighbours are much alike. A checkpoint is written every `checkpoint_every_steps`,
+    or, without that, every `checkpoint_every_s` seconds.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -33,6 +34,7 @@ class TrainingSettings(BaseModel):
     power: Share = 0.9
     schedule_epochs: Count | None = None
     steps_per_epoch: Count | None = None
+    validation_stride: Count = 1
     precision: Literal["float32", "bfloat16"] = "float32"
     channels_last: bool = True
     device: Literal["auto", "cpu", "cuda"] = "auto"

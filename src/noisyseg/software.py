@@ -32,16 +32,20 @@ def load_labels(path, table=None):
     return volume.to_canonical(volume.read_labels(path, table))
 
 
-def load_images(case):
+def load_images(paths):
     """All modalities of a case, canonical, on the grid of the first.
 
     A modality on another grid is registered rigidly to the first.
+
+    Parameters
+    ----------
+    paths : dict of modality to Path
 
     Returns
     -------
     dict of modality to Volume
     """
-    images = {name: load_image(path) for name, path in case.images.items()}
+    images = {name: load_image(path) for name, path in paths.items()}
     first = next(iter(images.values()))
     return {name: aligned(image, first) for name, image in images.items()}
 
@@ -103,7 +107,7 @@ def label_cohort(params, cohort):
 
 def _label_case(case, labels, cohort, device):
     """Label one head by EM, or take over what SimNIBS made of it."""
-    images = load_images(case)
+    images = load_images(case.images)
     if labels.software == "em":
         priors = atlases.align(_atlas(atlas_path(cohort)), images["T1w"])
     for kind, channels in labels.kinds.items():

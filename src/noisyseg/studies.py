@@ -132,7 +132,11 @@ def fresh(arm, description, seed):
 
 def frame_of(arm, cases):
     """The pixels that the network of an arm sees, for heads of other grids."""
-    paths = [case.images[arm.inputs[0]] for case in cases]
+    return _frame_of(tuple(case.images[arm.inputs[0]] for case in cases))
+
+
+@lru_cache(maxsize=1)  # the arms of a study see the same heads
+def _frame_of(paths):
     return inference.Frame.of([software.load_image(path) for path in paths])
 
 
@@ -145,14 +149,23 @@ def code_hash():
 
 def load_slices(params, study, arm, cases):
     """The slices of some cases with the labels that an arm learns from."""
-    images, labels = [], []
+    labels = []
     for case in cases:
-        loaded = software.load_images(case)
-        inputs = [loaded[name] for name in arm.inputs]
         target = noise.load_labels(params, study.cohort, arm.labels, case)
-        images.append(slicing.image_slices(inputs, arm.image_size))
         labels.append(slicing.label_slices(target, arm.image_size))
-    return training.Slices(torch.cat(images), torch.cat(labels))
+    paths = tuple(tuple(case.images.items()) for case in cases)
+    images = _image_slices(paths, tuple(arm.inputs), arm.image_size)
+    return training.Slices(images, torch.cat(labels))
+
+
+@lru_cache(maxsize=2)  # training and validation heads of a study
+def _image_slices(paths, inputs, size):
+    """Slices of some heads, float32 (N, modality, size, size)."""
+    slices = []
+    for images in paths:
+        loaded = software.load_images(dict(images))
+        slices.append(slicing.image_slices([loaded[name] for name in inputs], size))
+    return torch.cat(slices)
 
 
 def evaluate(params, name):
@@ -225,7 +238,7 @@ def predict(params, name, case):
         Time of the networks, weights loaded.
     """
     study = params.studies[name]
-    images = software.load_images(case)
+    images = software.load_images(case.images)
     labels, seconds = {}, {}
     for kind in params.labels[study.cohort].kinds:
         found = software.load_reference(params, study.cohort, kind, case)

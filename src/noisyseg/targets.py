@@ -1,10 +1,14 @@
 """What a loss is measured against: checked labels, and weights of the classes."""
 
+import math
+
 import torch
+
+IGNORED = -100  # what a label becomes that does not count; PyTorch's own sign
 
 
 def check_labels(logits, labels, ignore_index):
-    """Labels as int64 (B, ...), and which of them count, bool (B, ...).
+    """Labels as int64 (B, ...), `IGNORED` where a pixel does not count.
 
     Raises
     ------
@@ -18,25 +22,30 @@ def check_labels(logits, labels, ignore_index):
         )
     if labels.dtype.is_floating_point or labels.dtype == torch.bool:
         raise TypeError(f"labels must be integers, got {labels.dtype}; convert them")
-    target, n_classes = labels.long(), logits.shape[1]
-    if ignore_index is None:
-        kept = torch.ones_like(target, dtype=torch.bool)
-    else:
-        kept = target != ignore_index
-    wrong = kept & ((target < 0) | (target >= n_classes))
-    if wrong.any():
-        raise ValueError(
-            f"labels must be 0 to {n_classes - 1}, got {int(target[wrong][0])}; set "
-            "ignore_index if these pixels have no label"
+    if not isinstance(ignore_index, int | None):
+        raise TypeError(
+            f"ignore_index must be an integer, got {ignore_index!r}; fix it"
         )
-    return target, kept
+    target, n_classes = labels.long(), logits.shape[1]
+    classes = target
+    if ignore_index is not None:
+        ignored = target == ignore_index
+        target, classes = (target.masked_fill(ignored, v) for v in (IGNORED, 0))
+    if classes.numel():
+        for label in map(int, classes.aminmax()):
+            if not 0 <= label < n_classes:
+                raise ValueError(
+                    f"labels must be 0 to {n_classes - 1}, got {label}; set "
+                    "ignore_index if these pixels have no label"
+                )
+    return target
 
 
-def one_hot(target, kept, n_classes):
+def one_hot(target, n_classes):
     """Masks of the classes, bool (B, C, ...), empty where a pixel does not count."""
     classes = torch.arange(n_classes, device=target.device)
     classes = classes.reshape(-1, *[1] * (target.ndim - 1))
-    return (target.unsqueeze(1) == classes) & kept.unsqueeze(1)
+    return target.unsqueeze(1) == classes
 
 
 def class_weight_tensor(class_weights, logits):
@@ -52,8 +61,8 @@ def class_weight_tensor(class_weights, logits):
     return weight
 
 
-def check_between(name, value, low, high=float("inf"), remedy="change the arm"):
-    """Refuse a number outside [low, high]."""
-    if not low <= value <= high:
-        rule = f"at least {low}" if high == float("inf") else f"from {low} to {high}"
-        raise ValueError(f"{name} must be {rule}, got {value}; {remedy}")
+def check_between(name, value, low, high=math.inf):
+    """Refuse a number outside [low, high], and infinity."""
+    if not low <= value <= high or value == math.inf:
+        rule = f"from {low} to {high}" if high < math.inf else f"at least {low}, finite"
+        raise ValueError(f"{name} must be {rule}, got {value}; change the arm")

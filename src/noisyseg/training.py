@@ -59,7 +59,7 @@ def fit(model, loss, train, validation, settings, folder, *, description, warmup
     FloatingPointError
         If the loss is not finite.
     """
-    folder = Path(folder)
+    folder, validation = Path(folder), validation.every(settings.validation_stride)
     record = make_record(model, train, validation, settings, description)
     device = choose_device(settings.device)
     if checkpoints.is_finished(folder, record):
