@@ -99,7 +99,7 @@ def test_undefined_cases_are_counted():
 def test_a_constant_gain_is_clear_and_its_reverse_has_the_other_sign(rng):
     base = rng.uniform(0.4, 0.6, 8)
     gain = 0.1 + rng.uniform(0, 0.01, 8)
-    table = long_table({"a": [base + gain, base + gain], "b": [base, base]})
+    table = long_table({"a": [base + gain] * 3, "b": [base] * 3})
     there, back = (evaluation.compare(table, *pair).iloc[0] for pair in ("ab", "ba"))
     assert there.clear and there.difference == pytest.approx(gain.mean())
     assert back.difference == pytest.approx(-there.difference)
@@ -128,3 +128,20 @@ def test_mean_dice_is_that_of_the_scores_without_background(rng):
     found = evaluation.score(a, b, three, 1, metrics=["dice"])
     assert evaluation.mean_dice(a, b, 4) == pytest.approx(found.value[1:].mean())
     assert set(found.metric) == {"dice"}  # and class 3, which neither has, is left out
+
+
+def test_two_seeds_or_seeds_that_disagree_make_nothing_clear(rng):
+    base = rng.uniform(0.4, 0.6, 8)
+    two = long_table({"a": [base + 0.1] * 2, "b": [base] * 2})
+    seeds = [base + 0.3, base + 0.31, base - 0.01]
+    mixed = long_table({"a": seeds, "b": [base] * 3})
+    for table in (two, mixed):
+        found = evaluation.compare(table, "a", "b").iloc[0]
+        assert found.low > 0 and not found.clear
+
+
+def test_what_has_no_seed_is_judged_by_its_interval_alone(rng):
+    base = rng.uniform(0.4, 0.6, 8)
+    table = long_table({"a": [base + 0.1], "b": [base]})
+    assert evaluation.compare(table, "a", "b", seeds=False).iloc[0].clear
+    assert not evaluation.compare(table, "a", "b").iloc[0].clear

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import nbformat
@@ -146,3 +147,27 @@ def test_verdict_on_a_printed_difference(ours, clear, paper, verdict):
     found = pd.DataFrame({"structure": ["eyes"], "difference": ours, "clear": clear})
     judged = reporting.judge(found, pd.Series({"eyes": paper}))
     assert judged["verdict"].tolist() == [verdict]
+
+
+@pytest.mark.parametrize(
+    "low, difference, clear, said",
+    [
+        (0.1, 0.05, True, r"cost 0\.200 .* Dice; it undid \+0\.050"),
+        (0.1, -0.05, True, "it made it worse"),
+        (0.1, 0.05, False, "it had no clear effect"),
+        (-0.1, 0.05, True, "cost no clear Dice .* nothing for it to undo"),
+    ],
+)
+def test_remedy_is_judged_by_what_it_undoes(low, difference, clear, said):
+    suffered = {"mean": 0.2, "low": low, "high": 0.3}
+    undone = {"difference": difference, "low": 0, "high": 1, "clear": clear}
+    undone |= {"seeds_agree": True, "seed_spread": 0.1}
+    assert re.search(said, reporting.describe_remedy("Noise", "it", suffered, undone))
+
+
+def test_a_remedy_below_the_seed_spread_is_called_so():
+    suffered = {"mean": 0.2, "low": 0.1, "high": 0.3}
+    undone = {"difference": 0.05, "low": 0.04, "high": 0.06, "clear": False}
+    undone |= {"seeds_agree": True, "seed_spread": 0.1}
+    said = reporting.describe_remedy("Noise", "it", suffered, undone)
+    assert "with every seed, which is less than seeds differ (SD 0.100)" in said

@@ -192,7 +192,7 @@ def interval(values):
     return tuple(float(end) for end in found.confidence_interval)
 
 
-def compare(scores, arm, other):
+def compare(scores, arm, other, *, seeds=True):
     """Paired difference arm - other of every reference, structure and metric.
 
     Parameters
@@ -201,34 +201,58 @@ def compare(scores, arm, other):
         Long table as in `summarise`.
     arm, other : str
         Names of the two arms; both must hold the same cases.
+    seeds : bool
+        False when neither arm depends on a seed, as two kinds of software labels.
 
     Returns
     -------
     DataFrame with columns reference, structure, metric, difference, low, high, p,
         p_holm (Wilcoxon signed-rank, exact for few cases; Holm over structures),
-        seed_spread (the larger seed SD of the two arms) and clear: True when the
-        interval excludes zero *and* the difference exceeds the seed spread.
+        seed_spread (the larger seed SD of the two arms), seeds_agree (there are at
+        least three, and the difference has one sign in all) and clear: True when the
+        interval over cases excludes zero and, with seeds, they agree and the
+        difference exceeds the seed spread.
     """
+    keys = ["reference", "structure", "metric"]
     scores = scores[scores["arm"].isin([arm, other])]
     table = mean_over_seeds(scores).pivot(
-        index=["reference", "structure", "metric", "case"],
-        columns="arm",
-        values="value",
+        index=[*keys, "case"], columns="arm", values="value"
     )
-    spread = summarise(scores).set_index(["arm", "reference", "structure", "metric"])
-    rows = []
-    differences = (table[arm] - table[other]).dropna()
-    for key, group in differences.groupby(level=[0, 1, 2], sort=False):
-        low, high = interval(group.to_numpy())
-        seed_spread = spread["seed_sd"].reindex([(arm, *key), (other, *key)]).max()
-        rows.append((*key, group.mean(), low, high, _wilcoxon(group), seed_spread))
-    columns = ["reference", "structure", "metric", "difference", "low", "high", "p"]
-    found = pd.DataFrame(rows, columns=[*columns, "seed_spread"])
+    groups = (table[arm] - table[other]).dropna().groupby(level=[0, 1, 2], sort=False)
+    rows = [
+        (*key, group.mean(), *interval(group.to_numpy()), _wilcoxon(group))
+        for key, group in groups
+    ]
+    found = pd.DataFrame(rows, columns=[*keys, "difference", "low", "high", "p"])
     families = found.groupby(["reference", "metric"], sort=False)["p"]
     found["p_holm"] = families.transform(_holm)
-    excludes_zero = (found["low"] > 0) | (found["high"] < 0)
-    beyond_seeds = ~(found["difference"].abs() <= found["seed_spread"])
-    return found.assign(clear=excludes_zero & beyond_seeds)
+    spread, agree = _over_seeds(scores, arm, other, found[keys])
+    clear = (found["low"] > 0) | (found["high"] < 0)
+    if seeds:
+        clear &= agree & (found["difference"].abs() > spread)
+    return found.assign(seed_spread=spread, seeds_agree=agree, clear=clear)
+
+
+def _over_seeds(scores, arm, other, rows):
+    """The larger seed SD of two arms, and whether all of three or more seeds agree.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Reference, structure and metric of the rows to answer for.
+    """
+    keys = list(rows)
+    means = scores.groupby([*keys, "arm", "seed"])["value"].mean().unstack("seed")
+    ours, theirs = (
+        means.xs(name, level="arm").dropna(axis=1, how="all") for name in (arm, other)
+    )
+    spread = pd.concat([ours.std(axis=1), theirs.std(axis=1)], axis=1).max(axis=1)
+    if set(ours) != set(theirs):  # cannot be paired
+        theirs = pd.DataFrame({seed: theirs.mean(axis=1) for seed in ours})
+    signs = np.sign(ours - theirs)
+    agree = (signs.nunique(axis=1) == 1) & (signs.shape[1] >= 3)
+    places = pd.MultiIndex.from_frame(rows)
+    return spread.reindex(places).to_numpy(), agree.reindex(places).to_numpy()
 
 
 def _wilcoxon(differences):

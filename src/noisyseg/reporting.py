@@ -202,6 +202,33 @@ def judge(differences, printed):
     return differences.assign(paper=paper, verdict=verdict)
 
 
+def describe_remedy(noise, remedy, suffered, undone):
+    """One sentence: what a kind of noise does, and how much of it a remedy undoes.
+
+    Parameters
+    ----------
+    noise, remedy : str
+    suffered : Series
+        Row of `evaluation.summarise`: Dice lost by the noise without the remedy.
+    undone : Series
+        Row of `evaluation.compare`: Dice lost without, less Dice lost with the remedy.
+    """
+    lost = f"{suffered['mean']:.3f} [{suffered['low']:.3f}, {suffered['high']:.3f}]"
+    if not suffered["low"] > 0:
+        return f"{noise} cost no clear Dice ({lost}): nothing for {remedy} to undo."
+    verdict = f"had no clear effect on it ({_signed(undone)})"
+    if undone["clear"] and undone["difference"] > 0:
+        verdict = f"undid {_signed(undone)} of it"
+    elif undone["clear"]:
+        verdict = f"made it worse ({_signed(undone)})"
+    elif undone["seeds_agree"] and undone["low"] > 0:
+        verdict = (
+            f"undid {_signed(undone)} of it with every seed, which is less than seeds "
+            f"differ (SD {undone['seed_spread']:.3f})"
+        )
+    return f"{noise} cost {lost} Dice; {remedy} {verdict}."
+
+
 def describe_gain(differences, cause, what):
     """One sentence on which structures gained and which lost, with the numbers.
 
@@ -225,8 +252,10 @@ def describe_gain(differences, cause, what):
 def _gains(rows, verb):
     """`verb WM (+0.03 [0.02, 0.04]), ...`, largest first; empty without rows."""
     ordered = rows.reindex(rows["difference"].abs().sort_values(ascending=False).index)
-    named = [
-        f"{row.structure} ({row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}])"
-        for row in ordered.itertuples()
-    ]
+    named = [f"{row['structure']} ({_signed(row)})" for _, row in ordered.iterrows()]
     return f"{verb} {', '.join(named)}" if named else ""
+
+
+def _signed(row):
+    """`+0.03 [+0.02, +0.04]` of a row of `evaluation.compare`."""
+    return f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
