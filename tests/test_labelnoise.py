@@ -126,3 +126,10 @@ def test_all_strengths_of_a_form_share_one_draw(cube):
     labels = grid(3 + cube.data)
     found = [noise.prepare(k, 7, "a", labels, HEAD)[0](0.2) for k in (mild, strong)]
     assert (found[0].data == found[1].data).all()
+
+
+def test_a_misspelt_class_is_refused(cube):
+    kind = params.load().noise["head"].kinds["boundary_1"]
+    kind = kind.model_copy(update={"classes": {"bones": 1.0}})
+    with pytest.raises(ValueError, match=r"structure must be one of .* got .bones."):
+        noise.prepare(kind, 7, "a", cube, HEAD)

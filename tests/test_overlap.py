@@ -106,14 +106,18 @@ def test_t_loss_by_hand():
     """Errors of two pixels in three classes: D = 6."""
     squares = 0.3**2 + 0.2**2 + 0.1**2 + 0.7**2 + 0.2**2 + 0.9**2
     expected = t_loss_of_pixels(squares, 6, nu=math.e)
-    assert TLoss()(TWO, LABELS).item() == pytest.approx(expected, rel=1e-6)
+    assert TLoss(log_precision=0)(TWO, LABELS).item() == pytest.approx(
+        expected, rel=1e-6
+    )
     expected = t_loss_of_pixels(squares, 6, nu=1)
-    assert TLoss(log_nu=0)(TWO, LABELS).item() == pytest.approx(expected, rel=1e-6)
+    assert TLoss(log_nu=0, log_precision=0)(TWO, LABELS).item() == pytest.approx(
+        expected, rel=1e-6
+    )
 
 
 def test_weights_of_the_t_loss_are_inverse_squared_scales():
     """Squared errors .58 of class 0, .08 of class 1, .82 of class 2."""
-    value = TLoss(class_weights=[1, 0, 2])(TWO, LABELS)
+    value = TLoss(class_weights=[1, 0, 2], log_precision=0)(TWO, LABELS)
     expected = t_loss_of_pixels(0.58 + 2 * 0.82, 6, nu=math.e)
     assert value.item() == pytest.approx(expected, rel=1e-6)
 
@@ -124,7 +128,9 @@ def test_t_loss_equals_scipy(batch):
     errors = (logits.softmax(1) - truth).detach().double().flatten(1)  # (2, D)
     density = stats.multivariate_t(np.zeros(120), df=math.exp(0.5))
     expected = -density.logpdf(errors.numpy()).mean() / 120
-    assert TLoss(log_nu=0.5)(logits, labels).item() == pytest.approx(expected, rel=1e-5)
+    assert TLoss(log_nu=0.5, log_precision=0)(logits, labels).item() == pytest.approx(
+        expected, rel=1e-5
+    )
 
 
 def test_t_loss_of_a_batch_is_the_mean_over_its_images(batch):
@@ -143,7 +149,7 @@ def test_far_image_pulls_less_than_under_squared_error(log_nu):
     logits[0, 0], logits[1, 1] = 1, 1  # the second image is on the wrong side
     logits.requires_grad_()
     square = (logits.softmax(1) - F.one_hot(labels.long(), 2).movedim(-1, 1)) ** 2
-    loss = TLoss(log_nu=log_nu).double()(logits, labels)
+    loss = TLoss(log_nu=log_nu, log_precision=0).double()(logits, labels)
     pull, plain = (torch.autograd.grad(v, logits)[0] for v in (loss, square.sum()))
     nu, d = math.exp(log_nu), square.detach().flatten(1).sum(1).reshape(2, 1, 1, 1)
     torch.testing.assert_close(pull, plain * (nu + 18) / (nu + d) / (2 * 18) / 2)
@@ -154,14 +160,21 @@ def test_t_loss_tends_to_the_squared_error(batch):
     logits, labels = batch[0].double(), batch[1]
     truth = F.one_hot(labels.long(), 4).movedim(-1, 1)
     square = (logits.softmax(1) - truth).square().mean()
-    value = TLoss(log_nu=math.log(1e7)).double()(logits, labels)
+    value = TLoss(log_nu=math.log(1e7), log_precision=0).double()(logits, labels)
     expected = (square + math.log(2 * math.pi)) / 2
     torch.testing.assert_close(value, expected, rtol=1e-5, atol=0)
 
 
 def test_gradient_of_nu_is_that_of_the_value():
     """Squared errors of TWO together: 1.48."""
-    loss = TLoss(log_nu=0.5)
+    loss = TLoss(log_nu=0.5, log_precision=0)
     loss(TWO, LABELS).backward()
     above, below = (t_loss_of_pixels(1.48, 6, math.exp(n)) for n in (0.501, 0.499))
     assert loss.log_nu.grad.item() == pytest.approx((above - below) / 0.002, rel=1e-4)
+
+
+def test_precision_multiplies_the_squared_errors():
+    """Twice the precision is what class weights of 2 are."""
+    double = TLoss(log_precision=math.log(2))(TWO, LABELS)
+    weighted = TLoss(log_precision=0, class_weights=[2, 2, 2])(TWO, LABELS)
+    torch.testing.assert_close(double, weighted)

@@ -137,3 +137,11 @@ def test_noise_must_stand_on_labels_that_software_makes(edited):
         edited(rename)
     with pytest.raises(ValueError, match=r"boundary_1.* must be .*'tims'|tims must"):
         edited(lambda raw: raw["noise"]["head"]["kinds"]["boundary_1"].update(tims=2))
+
+
+def test_a_scale_cannot_remove_what_is_not_there(edited):
+    def misspell(raw):
+        raw["scales"]["laptop"]["robust"]["arms"]["gcee"] = None
+
+    with pytest.raises(ValueError, match="got 'gcee'; did you mean 'gce'"):
+        edited(misspell)

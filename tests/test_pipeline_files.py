@@ -11,7 +11,12 @@ import yaml
 from noisyseg import params, stages
 
 SOURCE = Path("src/noisyseg")
-ENTRY = {"atlas": "atlases", "labels": "software", "train": "training"}
+ENTRY = {
+    "atlas": "atlases",
+    "labels": "software",
+    "noise": "noise",
+    "train": "training",
+}
 # Wiring that hands values on but computes none of the results.
 WIRING = {"params", "sections", "settings", "workers", "stages", "cli", "__init__"}
 

@@ -1,3 +1,5 @@
+import inspect
+import re
 from pathlib import Path
 
 import pytest
@@ -34,3 +36,40 @@ def test_another_loss_or_label_is_another_training():
 def test_a_seed_that_is_not_the_arms_is_refused():
     with pytest.raises(KeyError, match="seed must be one of"):
         studies.run_folder(params.load(), "sgl", "t1", 99)
+
+
+@pytest.mark.parametrize(
+    "loss, message",
+    [
+        ({"name": "beta_cross_entropy", "beta": -1}, "ce: beta must be at least 0"),
+        ({"name": "beta_cross_entropy"}, "ce: beta_cross_entropy must have a beta"),
+        ({"name": "beta_crossentropy"}, "ce: loss must be one of .* did you mean"),
+        (
+            {"name": "hybrid_cross_entropy", "beta": 1, "plain_classes": [9]},
+            "ce: plain_classes must be among 0 to 8, got 9",
+        ),
+    ],
+)
+def test_a_wrong_loss_is_refused_before_any_training(loss, message):
+    study = params.load().robust
+    arm = study.arms["ce"].model_copy(update={"loss": loss})
+    study = study.model_copy(update={"arms": {"ce": arm}})
+    with pytest.raises(ValueError, match=message):
+        studies.check_losses("robust", study, 9)
+
+
+def test_every_module_behind_a_training_is_in_its_hash():
+    """What the hashed modules import by name is hashed too, or decides nothing."""
+    source = inspect.getsource(studies.code_hash)
+    for name in ("losses", "pixelwise", "overlap", "networks", "batches", "training"):
+        text = Path(f"src/noisyseg/{name}.py").read_text()
+        for module in re.findall(r"from noisyseg\.(\w+) import", text):
+            assert module in source or module in {"choices", "settings", "checkpoints"}
+
+
+def test_trainings_nobody_asks_for_any_more_are_removed(tmp_path):
+    for place in ("old/seed-0", "ce/seed-0", "ce/seed-1"):
+        (tmp_path / place).mkdir(parents=True)
+    studies.remove_others(tmp_path, {tmp_path / "ce/seed-0"})
+    left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
+    assert left == ["ce", "ce/seed-0"]

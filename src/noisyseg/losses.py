@@ -76,8 +76,8 @@ def build(name, *, dice=0.0, ignore_index=None, **settings):
         raise ValueError(
             f"dice must be a share from 0 to 1, got {dice}; change the arm"
         )
-    bind = LOSSES[name] if isclass(LOSSES[name]) else partial(partial, LOSSES[name])
-    main = bind(ignore_index=ignore_index, **settings)
+    settings, make = {**settings, "ignore_index": ignore_index}, LOSSES[name]
+    main = make(**settings) if isclass(make) else partial(make, **settings)
     if dice == 0:
         return main
     return Mixture(main, partial(soft_dice, ignore_index=ignore_index), dice)

@@ -88,7 +88,9 @@ def prepare(kind, seed, subject, clean, table):
     scale_mm = kind.correlation_mm
     if kind.form == "displacement":
         fields = _draw(words, 3, clean.shape, clean.spacing_mm, scale_mm)
-        weights = [kind.classes.get(name, 0.0) for name in table.names]
+        weights = np.zeros(len(table))
+        for name, value in kind.classes.items():
+            weights[table.value(name)] = value
         weight = labelnoise.blend(clean, weights, scale_mm / 4)
         return lambda sd_mm: labelnoise.displace(clean, fields, sd_mm * weight), 15.0
     pairs = [tuple(map(table.value, pair)) for pair in kind.pairs]

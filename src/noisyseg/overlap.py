@@ -79,11 +79,11 @@ def noise_robust_dice(
 class TLoss(nn.Module):
     """Negative log-likelihood of Student's t for all errors of an image together [3]_.
 
-    With D errors p - g per image, ||.||^2 their squared length and nu degrees of
-    freedom,
+    With D errors p - g per image, ||.||^2 their squared length, nu degrees of freedom
+    and the precision l,
 
         -log Gamma((nu + D) / 2) + log Gamma(nu / 2) + D / 2 log(pi nu)
-        + (nu + D) / 2 log(1 + ||p - g||^2 / nu),
+        + (nu + D) / 2 log(1 + l ||p - g||^2 / nu),
 
     mean over images, here divided by D so that it mixes with other losses. nu is
     learned together with the network. The published form is for one class; here the
@@ -93,14 +93,19 @@ class TLoss(nn.Module):
     ----------
     log_nu : float
         log nu before training; 1 as in the published code.
+    log_precision : float
+        log l, which stays; 1 as in the published code.
     class_weights : sequence of C floats, optional
         Inverse squared scales of the errors, class by class.
     ignore_index : int, optional
         Label of pixels that do not count.
     """
 
-    def __init__(self, *, log_nu=1.0, class_weights=None, ignore_index=None):
+    def __init__(
+        self, *, log_nu=1.0, log_precision=1.0, class_weights=None, ignore_index=None
+    ):
         super().__init__()
+        self.precision = math.exp(log_precision)
         self.log_nu = nn.Parameter(torch.tensor(float(log_nu)))
         self.class_weights, self.ignore_index = class_weights, ignore_index
 
@@ -119,7 +124,7 @@ class TLoss(nn.Module):
             torch.lgamma(nu / 2)
             - torch.lgamma((nu + n) / 2)
             + n / 2 * (math.log(math.pi) + self.log_nu)
-            + (nu + n) / 2 * torch.log1p(square / nu)
+            + (nu + n) / 2 * torch.log1p(self.precision * square / nu)
         )
         return (loss / n).mean()
 

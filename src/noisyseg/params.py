@@ -130,7 +130,7 @@ def _apply(path, raw, scale):
         raise ValueError(f"{path} (scale {scale}):\n{text}") from None
 
 
-INHERITED = ("network", "training", "image_size", "seeds")
+INHERITED = ("network", "training", "warmup", "image_size", "seeds")
 
 
 def _complete_arms(raw):
@@ -204,7 +204,12 @@ def _merge(base, over):
         if isinstance(value, dict) and isinstance(base.get(key), dict):
             merged[key] = _merge(base[key], value)
         elif value is None:
-            merged.pop(key, None)
+            if key not in base:
+                near = _nearest(key, base)
+                raise ValueError(
+                    f"a scale must remove what is there, got {key!r}{near}"
+                )
+            del merged[key]
         else:
             merged[key] = value
     return merged

@@ -102,8 +102,9 @@ def hybrid_cross_entropy(
 ):
     """Cross-entropy where labels are rare, beta-cross-entropy elsewhere.
 
-    The remedy that the last paragraph of [1]_ proposes for the eyes: pixels labelled
-    as one of `plain_classes` have CE, all others `share` CE + (1 - share) beta-CE.
+    The last paragraph of [1]_ proposes "a hybrid CE/BCE loss" for the eyes and says no
+    more; here pixels labelled as one of `plain_classes` have CE, all others
+    `share` CE + (1 - share) beta-CE.
 
     Parameters
     ----------

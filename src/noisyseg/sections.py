@@ -88,7 +88,8 @@ class Warmup(Strict):
 class Arm(Strict):
     """One row of a study: which labels it learns from, what it sees, which loss.
 
-    What an arm does not say about network, training, slices and seeds is the study's.
+    What an arm does not say about network, training, slices, seeds and warm-up is the
+    study's.
     An arm `like: STUDY.ARM` is the one of that name, settings of its study included,
     but for what it says itself.
     """
@@ -105,8 +106,14 @@ class Arm(Strict):
 
     @property
     def recipe(self):
-        """All that decides what a training of this arm gives, but for the seed."""
-        return self.model_dump(exclude={"title", "seeds"})
+        """All that decides what a training of this arm gives, but for the seed.
+
+        A warm-up by the loss itself is none.
+        """
+        found = self.model_dump(exclude={"title", "seeds"})
+        if self.warmup and self.warmup.loss == self.loss:
+            found["warmup"] = None
+        return found
 
 
 class Split(Strict):
@@ -128,6 +135,7 @@ class Study(Strict):
     tolerance_mm: Positive
     network: dict[str, Any]
     training: TrainingSettings
+    warmup: Warmup | None = None
     seeds: Annotated[list[int], Field(min_length=1)]
     arms: dict[str, Arm]
 

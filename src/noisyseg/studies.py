@@ -23,6 +23,7 @@ from noisyseg import (
     pixelwise,
     slicing,
     software,
+    targets,
     training,
     workers,
 )
@@ -58,6 +59,25 @@ def run_folder(params, name, arm, seed):
     raise KeyError(f"seed must be one of {study.arms[arm].seeds}, got {seed}")
 
 
+def arms_of(study, *, loss_without=(), **fields):
+    """Names of the arms with these fields, for instance labels="t1".
+
+    Parameters
+    ----------
+    study : Study
+    loss_without : sequence of str
+        Settings that their loss must not have.
+    **fields
+        Values of fields of an arm.
+    """
+    return [
+        name
+        for name, arm in study.arms.items()
+        if all(getattr(arm, field) == value for field, value in fields.items())
+        and not set(arm.loss) & set(loss_without)
+    ]
+
+
 def trainings(params, name):
     """The arms and seeds of a study, (arm, seed, folder); shared ones as well."""
     return [
@@ -69,6 +89,7 @@ def trainings(params, name):
 
 def train(params, name):
     """Train the arms and seeds of a study, side by side as `compute` says."""
+    check_losses(name, params.studies[name], len(table(params, params.studies[name])))
     jobs = [
         (params, name, arm, seed, folder)
         for arm, seed, folder in trainings(params, name)
@@ -81,6 +102,33 @@ def train(params, name):
         threads=params.compute.threads,
         title=f"trainings of {name}",
     )
+    remove_others(TRAININGS / name, {folder for *_, folder in jobs})
+
+
+def remove_others(folder, kept):
+    """Remove the trainings in a folder that no arm of the study asks for any more."""
+    for run in set(folder.glob("*/seed-*")) - kept:
+        shutil.rmtree(run)
+    for arm in folder.glob("*"):
+        if not any(arm.iterdir()):
+            arm.rmdir()
+
+
+def check_losses(name, study, n_classes):
+    """Try every loss of a study on two pixels, so that a wrong row costs no training.
+
+    Raises
+    ------
+    ValueError
+        Naming the arm.
+    """
+    logits, labels = torch.zeros(1, n_classes, 2), torch.zeros(1, 2, dtype=torch.long)
+    for arm_name, arm in study.arms.items():
+        for row in (arm.loss, arm.warmup.loss if arm.warmup else arm.loss):
+            try:
+                losses.build(**row)(logits, labels)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{name}.arms.{arm_name}: {error}") from error
 
 
 def train_run(params, name, arm_name, seed, folder):
@@ -126,7 +174,9 @@ def train_run(params, name, arm_name, seed, folder):
 def fresh(arm, description, seed):
     """What a training learns: a new network, a new loss, and what warms it up."""
     network = networks.build(**description["network"], rng=np.random.default_rng(seed))
-    warmup = arm.warmup and (losses.build(**arm.warmup.loss), arm.warmup.epochs)
+    warmup = None
+    if arm.warmup is not None:
+        warmup = losses.build(**arm.warmup.loss), arm.warmup.epochs
     return {"model": network, "loss": losses.build(**arm.loss), "warmup": warmup}
 
 
@@ -142,7 +192,8 @@ def _frame_of(paths):
 
 def code_hash():
     """Hash of the modules that decide what a training gives."""
-    modules = (networks, losses, pixelwise, overlap, batches, training, slicing)
+    modules = (networks, losses, pixelwise, overlap, targets, batches, training)
+    modules += (slicing,)
     source = "".join(inspect.getsource(module) for module in modules)
     return hashlib.sha256(source.encode()).hexdigest()
 
@@ -247,17 +298,12 @@ def predict(params, name, case):
     for arm_name, seed, folder in trainings(params, name):
         arm = study.arms[arm_name]
         inputs = [images[modality] for modality in arm.inputs]
-        model = _model(folder)
+        model = training.load(folder)
         start = time.perf_counter()
         found = inference.segment(model, inputs, arm.image_size, device=device)
         seconds[arm_name, seed] = time.perf_counter() - start
         labels[arm_name, seed] = found
     return labels, seconds
-
-
-@lru_cache
-def _model(folder):
-    return training.load(folder)
 
 
 def segment_head(folder, images, device="cpu"):
