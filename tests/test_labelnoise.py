@@ -32,9 +32,27 @@ def test_fields_have_variance_1_and_the_correlation_asked_for(rng, spacing_mm):
 
 
 def test_a_scale_below_the_voxel_is_white_noise(rng):
-    fields = labelnoise.draw_fields(2, (40, 40, 40), (1, 1, 1), 0.1, rng)
+    with pytest.warns(UserWarning, match="at least 1.5 voxels, got 0.10"):
+        fields = labelnoise.draw_fields(2, (40, 40, 40), (1, 1, 1), 0.1, rng)
     assert fields.var() == pytest.approx(1, abs=0.02)
     assert abs(np.mean(fields * np.roll(fields, 1, 1))) < 0.02
+
+
+def test_the_warning_of_a_small_scale_tells_the_correlation_there_is(rng):
+    """By hand: the kernel exp(-i^2) has 0.749 / 1.271 at a lag of one voxel."""
+    with pytest.warns(UserWarning, match=r"correlate by 0\.589, not 0\.607"):
+        field = labelnoise.draw_fields(1, (512, 512), (2, 2), 2.0, rng)[0]
+    assert np.mean(field * np.roll(field, 1, 0)) == pytest.approx(0.589, abs=0.02)
+
+
+def test_fields_are_white_noise_smoothed_by_a_gaussian(rng):
+    """Proposition 3: as scipy smooths the same noise, then brought to variance 1."""
+    shape, sigma = (64, 48, 40), 4 / np.sqrt(2)
+    field = labelnoise.draw_fields(1, shape, (1, 1, 1), 4, np.random.default_rng(3))[0]
+    white = np.random.default_rng(3).standard_normal(shape, dtype=np.float32)
+    smooth = ndimage.gaussian_filter(white, sigma, mode="wrap", truncate=6)
+    factor = (2 * np.pi * 4**2) ** 0.75  # a (2 pi b^2)^(n/4) with a = 1, n = 3
+    np.testing.assert_allclose(field, factor * smooth, atol=2e-4)
 
 
 def test_a_scale_of_zero_is_refused(rng):
@@ -133,3 +151,71 @@ def test_a_misspelt_class_is_refused(cube):
     kind = kind.model_copy(update={"classes": {"bones": 1.0}})
     with pytest.raises(ValueError, match=r"structure must be one of .* got .bones."):
         noise.prepare(kind, 7, "a", cube, HEAD)
+
+
+def ball(shape, radius_vox):
+    middle = (np.array(shape) - 1) / 2
+    at = np.moveaxis(np.indices(shape), 0, -1)
+    return np.sum((at - middle) ** 2, -1) <= radius_vox**2
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing_mm"), [((40, 60), (3, 2)), ((24, 20, 16), (1, 1.5, 2))]
+)
+def test_a_deformed_mask_is_on_average_its_marginal(rng, shape, spacing_mm):
+    """Proposition 1, in 2-D and 3-D, on anisotropic voxels."""
+    mask, n = ball(shape, 5.5), 300
+    mean = np.zeros(shape)
+    for _ in range(n):
+        fields = labelnoise.draw_fields(len(shape), shape, spacing_mm, 5, rng)
+        mean += labelnoise.deform(mask, fields, 3.0, spacing_mm) / n
+    prob = labelnoise.marginal(mask, 3.0, spacing_mm)
+    error = (mean - prob) / np.sqrt(prob * (1 - prob) / n + 1e-6)
+    assert np.sqrt(np.mean(error**2)) < 1.2 and np.abs(mean - prob).max() < 0.15
+
+
+def test_the_marginal_of_fine_voxels_is_the_gaussian_blur():
+    mask = ball((60, 60), 15)
+    blurred = ndimage.gaussian_filter(
+        mask.astype(float), 8, mode="constant", truncate=6
+    )
+    assert np.abs(labelnoise.marginal(mask, 4.0, (0.5, 0.5)) - blurred).max() < 2e-3
+
+
+def test_volume_is_kept_on_average_but_for_what_leaves_the_grid():
+    """Proposition 2; by hand: a half plane at the border loses a / sqrt(2 pi)."""
+    inside, edge = np.zeros((80, 3)), np.zeros((80, 3))
+    inside[30:50], edge[:40] = 1, 1
+    for mask, lost in ((inside, 0), (edge, 4 / np.sqrt(2 * np.pi))):
+        prob = labelnoise.marginal(mask, 4.0, (1, 1e3))  # nothing leaves along Y
+        assert prob.sum() / 3 == pytest.approx(mask.sum() / 3 - lost, abs=0.01)
+
+
+def test_what_comes_from_beyond_the_grid_is_0():
+    mask = np.ones((5, 4), bool)
+    found = labelnoise.deform(
+        mask, np.stack([np.ones((5, 4)), np.zeros((5, 4))]), 2, (1, 1)
+    )
+    assert found[:3].all() and not found[3:].any()
+
+
+def test_a_shift_by_less_than_half_a_voxel_changes_nothing(rng):
+    mask, fields = ball((9, 9), 3), np.full((2, 9, 9), 0.9)
+    assert (labelnoise.deform(mask, fields, 1.0, (2, 2)) == mask).all()
+
+
+@pytest.mark.parametrize(
+    ("mask", "sd_mm", "shape", "said"),
+    [
+        ([[0, 2]], 1.0, (2, 1, 2), r"mask must hold only 0 and 1, got \[0 2\]"),
+        ([[0, 0.5]], 1.0, (2, 1, 2), "mask must hold only 0 and 1"),
+        ([[0, 0]], 1.0, (2, 1, 2), "mask must hold the structure, got an empty one"),
+        ([[0, 1]], 0.0, (2, 1, 2), "sd_mm must be above 0, got 0.0"),
+        ([[0, 1]], np.nan, (2, 1, 2), "sd_mm must be above 0, got nan"),
+        ([[0, 1]], 1.0, (2, 2, 2), r"fields must be of the mask's grid \(2, 1, 2\)"),
+        ([[0, 1]], 1.0, (3, 1, 2), r"fields must be of the mask's grid \(2, 1, 2\)"),
+    ],
+)
+def test_masks_that_make_no_sense_are_refused(mask, sd_mm, shape, said):
+    with pytest.raises(ValueError, match=said):
+        labelnoise.deform(np.array(mask), np.zeros(shape), sd_mm, (1, 1))

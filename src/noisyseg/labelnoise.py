@@ -10,15 +10,18 @@ References
    arXiv 2304.04116: boundaries displaced by Gaussian fields.
 """
 
+import warnings
+
 import numpy as np
 from scipy import ndimage, optimize, stats
 
 
-def draw_fields(n, shape, spacing_mm, correlation_mm, rng):
+def draw_fields(n, shape, spacing_mm, correlation_mm, rng, *, device="cpu"):
     """Independent stationary Gaussian fields, mean 0 and variance 1.
 
     Their correlation at a distance d is exp(-d^2 / (2 b^2)), b = `correlation_mm`:
-    white noise smoothed by a Gaussian of SD b / sqrt(2) [1]_. The grid is a torus.
+    white noise smoothed by a Gaussian of SD b / sqrt(2) (proposition 3 of [1]_). The
+    grid is a torus.
 
     Parameters
     ----------
@@ -27,7 +30,10 @@ def draw_fields(n, shape, spacing_mm, correlation_mm, rng):
         The grid, of any number of axes.
     spacing_mm : sequence of float
     correlation_mm : float
+        Below 1.5 voxels the fields are rougher than asked for, and a warning says so.
     rng : numpy.random.Generator
+    device : str
+        Torch device that smooths; the noise itself is drawn by `rng`.
 
     Returns
     -------
@@ -38,21 +44,40 @@ def draw_fields(n, shape, spacing_mm, correlation_mm, rng):
     ValueError
         If `correlation_mm` is not above 0.
     """
+    import torch
+
     if not correlation_mm > 0:
         raise ValueError(
             f"correlation_mm must be above 0, got {correlation_mm}; a field needs a "
             "scale"
         )
-    fields = rng.standard_normal((n, *shape), dtype=np.float32)
-    for axis, step_mm in enumerate(spacing_mm):
-        sigma = correlation_mm / (np.sqrt(2) * step_mm)
-        impulse = np.zeros(shape[axis])
-        impulse[0] = 1
-        kernel = ndimage.gaussian_filter1d(impulse, sigma, mode="wrap")
-        for field in fields:
-            ndimage.gaussian_filter1d(field, sigma, axis, output=field, mode="wrap")
-        fields /= np.sqrt(np.square(kernel).sum())
-    return fields
+    white = rng.standard_normal((n, *shape), dtype=np.float32)
+    axes = tuple(range(1, 1 + len(shape)))
+    spectrum = torch.fft.rfftn(torch.from_numpy(white).to(device), dim=axes)
+    for axis, size, step_mm in zip(axes, shape, spacing_mm, strict=True):
+        kernel = _kernel(size, correlation_mm / step_mm)
+        transfer = np.fft.fft(kernel).real[: spectrum.shape[axis]]
+        transfer = torch.from_numpy(transfer.astype(np.float32)).to(device)
+        spectrum *= transfer.reshape([-1 if i == axis else 1 for i in (0, *axes)])
+    return torch.fft.irfftn(spectrum, s=shape, dim=axes).cpu().numpy()
+
+
+def _kernel(size, correlation_vox):
+    """Gaussian of SD b / sqrt(2) around 0 on a circle, its squares summing to 1."""
+    reach = 1 + int(4 * correlation_vox / size)
+    turns = np.arange(-reach, reach + 1)
+    away = np.arange(size)[:, None] + size * turns
+    kernel = np.exp(-np.square(away / correlation_vox)).sum(1)
+    kernel /= np.sqrt(np.square(kernel).sum())
+    if size > 1 and correlation_vox < 1.5:
+        wanted = np.exp(-0.5 / correlation_vox**2)
+        warnings.warn(
+            f"correlation_mm should be at least 1.5 voxels, got {correlation_vox:.2f}: "
+            f"neighbours correlate by {kernel @ np.roll(kernel, 1):.3f}, not "
+            f"{wanted:.3f}",
+            stacklevel=3,
+        )
+    return kernel
 
 
 def blend(labels, values, sd_mm):
@@ -94,15 +119,96 @@ def displace(labels, fields, sd_mm):
     -------
     Volume of the labels at x + u(x), nearest voxel; beyond the grid its last voxel
     """
-    places = []
-    for axis, (field, step_mm) in enumerate(
-        zip(fields, labels.spacing_mm, strict=True)
-    ):
-        at = np.arange(labels.shape[axis], dtype=np.float32)
-        at = at.reshape([-1 if i == axis else 1 for i in range(3)])
-        there = np.rint(at + sd_mm * field / step_mm).astype(np.intp)
-        places.append(there.clip(0, labels.shape[axis] - 1))
+    places = _places(labels.shape, fields, sd_mm, labels.spacing_mm)
+    for place, size in zip(places, labels.shape, strict=True):
+        np.clip(place, 0, size - 1, out=place)
     return labels.with_data(labels.data[tuple(places)])
+
+
+def deform(mask, fields, sd_mm, spacing_mm):
+    """Noisy mask L(x) = I(x + a X(x)), 0 where that lies beyond the grid [1]_.
+
+    Parameters
+    ----------
+    mask : array of any shape with two or three axes
+        The reference I, of zeros and ones.
+    fields : float array (axes, *shape)
+        X from `draw_fields`.
+    sd_mm : float
+        a, the SD of the displacement along each axis.
+    spacing_mm : sequence of float
+
+    Returns
+    -------
+    bool array of the mask's shape; on average `marginal` of the same mask
+
+    Raises
+    ------
+    ValueError
+        If `sd_mm` is not above 0, the mask is empty or not binary, or the fields are
+        of another grid.
+    """
+    mask = _checked_mask(mask, sd_mm)
+    if fields.shape != (mask.ndim, *mask.shape):
+        raise ValueError(
+            f"fields must be of the mask's grid {(mask.ndim, *mask.shape)}, got "
+            f"{fields.shape}; draw them for it"
+        )
+    places, inside = _places(mask.shape, fields, sd_mm, spacing_mm), True
+    for place, size in zip(places, mask.shape, strict=True):
+        inside = inside & (place >= 0) & (place < size)
+        np.clip(place, 0, size - 1, out=place)
+    return mask[tuple(places)] & inside
+
+
+def _places(shape, fields, sd_mm, spacing_mm):
+    """Nearest voxels to the displaced places, one array of indices for each axis."""
+    places = []
+    for axis, (field, step_mm) in enumerate(zip(fields, spacing_mm, strict=True)):
+        at = np.arange(shape[axis], dtype=np.float32)
+        at = at.reshape([-1 if i == axis else 1 for i in range(len(shape))])
+        places.append(np.rint(at + sd_mm * field / step_mm).astype(np.intp))
+    return places
+
+
+def marginal(mask, sd_mm, spacing_mm):
+    """Probability of every voxel to be labelled by `deform`: the mask, blurred.
+
+    The expectation over all draws, exact on the grid (propositions 1 and 2 of [1]_):
+    it does not depend on the correlation length, and its sum falls short of the mask's
+    by what is blurred beyond the grid.
+
+    Parameters
+    ----------
+    mask, sd_mm, spacing_mm
+        As `deform`.
+
+    Returns
+    -------
+    float64 array in [0, 1] of the mask's shape
+    """
+    prob = _checked_mask(mask, sd_mm).astype(np.float64)
+    for axis, step_mm in enumerate(spacing_mm):
+        reach = int(np.ceil(6 * sd_mm / step_mm))
+        edges = (np.arange(-reach, reach + 2) - 0.5) * (step_mm / sd_mm)
+        weights = np.diff(stats.norm.cdf(edges))
+        prob = ndimage.convolve1d(prob, weights, axis, mode="constant")
+    return prob.clip(0, 1)
+
+
+def _checked_mask(mask, sd_mm):
+    """The mask as bool, when mask and strength make sense."""
+    if not sd_mm > 0:
+        raise ValueError(f"sd_mm must be above 0, got {sd_mm}; no noise needs no draw")
+    values = np.unique(mask)
+    if not np.isin(values, (0, 1)).all():
+        raise ValueError(
+            f"mask must hold only 0 and 1, got {values[:4]}; compare first, e.g. "
+            "labels == 3"
+        )
+    if not values.any():
+        raise ValueError("mask must hold the structure, got an empty one; leave it out")
+    return np.asarray(mask, bool)
 
 
 def swap(labels, fields, pairs, share):
