@@ -3,16 +3,22 @@
 import contextlib
 import multiprocessing
 import os
+import pickle
+import platform
 import shutil
+import signal
 import threading
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed, wait
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
+CONNECT_S = 10.0  # how long a scheduler may take to answer
+WATCH_S = 0.5  # how often a worker of a cluster asks whether its job is still wanted
 
-def run_parallel(function, jobs, *, workers, title, threads=None):
-    """`function(*job)` for every job in worker processes.
+
+def run_parallel(function, jobs, *, workers, title, threads=None, scheduler=None):
+    """`function(*job)` for every job in worker processes, here or on a cluster.
 
     Parameters
     ----------
@@ -20,11 +26,16 @@ def run_parallel(function, jobs, *, workers, title, threads=None):
         Importable by name; its arguments and result travel between processes.
     jobs : list of tuple
     workers : int
-        Processes; 1 runs the jobs here.
+        Processes; 1 runs the jobs here. A cluster has as many as it has.
     title : str
         Shown at the progress bar.
     threads : int, optional
         Torch threads in each process; default torch is left alone.
+    scheduler : str, optional
+        Of a Dask cluster whose workers share this file system: its address
+        (tcp://host:port) or the path of its scheduler file. Jobs wait for workers that
+        have not arrived yet; the job of a lost worker starts again on another, so it
+        must go on from what it finds in its folder, or begin anew.
 
     Returns
     -------
@@ -34,6 +45,8 @@ def run_parallel(function, jobs, *, workers, title, threads=None):
     ------
     The first error of any job; jobs not yet started are dropped.
     """
+    if scheduler is not None and jobs:
+        return _run_on_cluster(function, jobs, scheduler, title, threads)
     if workers == 1 or len(jobs) < 2:
         set_threads(threads)
         return [function(*job) for job in tqdm(jobs, title, mininterval=1)]
@@ -59,6 +72,106 @@ def _end_with_parent():
     """Leave at once when the parent was killed: nobody may go on writing its files."""
     multiprocessing.parent_process().join()
     os._exit(1)
+
+
+def scheduler_address(named=None):
+    """The scheduler named in `compute`, else by $DASK_SCHEDULER_ADDRESS, else None."""
+    return named or os.environ.get("DASK_SCHEDULER_ADDRESS") or None
+
+
+def _run_on_cluster(function, jobs, scheduler, title, threads):
+    """`function(*job)` for every job on a Dask cluster; leaving it drops the rest."""
+    from distributed import CancelledError, as_completed
+
+    with _connect(scheduler) as client:
+        here = os.getcwd()
+        futures = [
+            client.submit(_run_on_worker, call, here, threads, pure=False)
+            for call in (pickle.dumps((function, job)) for job in jobs)
+        ]
+        done = as_completed(futures, loop=client.loop)
+        done = tqdm(done, title, total=len(jobs), mininterval=1)
+        try:
+            results = {future: future.result() for future in done}
+        except CancelledError as error:
+            raise ConnectionError(
+                f"scheduler must stay, got no answer from {scheduler} any more; start "
+                "it and its workers again, and the study: what is done is kept"
+            ) from error
+        return [results[future] for future in futures]
+
+
+def _connect(scheduler):
+    """Client of a scheduler that answers.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such scheduler file.
+    ConnectionError
+        If nobody answers within `CONNECT_S`.
+    """
+    from distributed import Client
+
+    is_address = "://" in scheduler
+    if not is_address and not Path(scheduler).is_file():
+        raise FileNotFoundError(
+            "scheduler must be an address tcp://host:port or the file of a scheduler, "
+            f"got {scheduler!r}; start one: dask scheduler --scheduler-file {scheduler}"
+        )
+    where = {"address" if is_address else "scheduler_file": scheduler}
+    try:
+        return Client(**where, timeout=CONNECT_S, set_as_default=False)
+    except OSError as error:
+        raise ConnectionError(
+            f"scheduler must answer, got nothing from {scheduler} within {CONNECT_S:g} "
+            "s; start it, or unset compute.scheduler and DASK_SCHEDULER_ADDRESS"
+        ) from error
+
+
+def _run_on_worker(call, folder, threads):
+    """One job on a worker of a cluster, in a process of its own.
+
+    A new one, for a worker outlives the study that began it, and what it has imported
+    and read may be out of date; and one that can be ended, which a thread cannot, when
+    the job is given up: the study was stopped, another job failed, or the scheduler
+    thinks this worker dead and has given the job to another. Where two have run for a
+    moment all the same, files are replaced whole, and a training is the same bytes
+    from whichever checkpoint.
+    """
+    from distributed import get_worker
+
+    worker = get_worker()
+    key = worker.get_current_task()
+    multiprocessing.current_process().daemon = False  # a nanny's child may have none
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, spawn, _start, (threads,)) as pool:
+        process = pool.submit(os.getpid).result()
+        future = pool.submit(_call_in_folder, folder, call)
+        while not wait([future], WATCH_S).done:
+            if not _is_wanted(worker, key):
+                os.kill(process, signal.SIGKILL)
+        return future.result()
+
+
+def _is_wanted(worker, key):
+    """Whether the scheduler still waits for a job that this worker executes."""
+    task = worker.state.tasks.get(key)
+    at_work = worker.status.name in ("running", "paused", "closing_gracefully")
+    return at_work and task is not None and task.state == "executing"
+
+
+def _call_in_folder(folder, call):
+    """Result of a pickled call, made in the folder of the study."""
+    try:
+        os.chdir(folder)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{folder} must be on a file system that all workers share, got no such "
+            f"folder on {platform.node()}; run the study in one that is"
+        ) from error
+    function, job = pickle.loads(call)
+    return function(*job)
 
 
 def set_threads(threads):
