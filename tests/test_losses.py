@@ -259,3 +259,20 @@ def test_wrong_class_weights_are_refused(batch, name, weights):
 def test_ignored_label_is_an_integer(batch, wrong):
     with pytest.raises((TypeError, ValueError), match="ignore_index must be"):
         losses.cross_entropy(*batch, ignore_index=wrong)
+
+
+@pytest.mark.parametrize(
+    "loss, message",
+    [
+        ({"name": "beta_cross_entropy", "beta": -1}, "ce: beta must be at least 0"),
+        ({"name": "beta_cross_entropy"}, "ce: beta_cross_entropy must have a beta"),
+        ({"name": "beta_crossentropy"}, "ce: loss must be one of .* did you mean"),
+        (
+            {"name": "hybrid_cross_entropy", "beta": 1, "plain_classes": [9]},
+            "ce: plain_classes must be among 0 to 8, got 9",
+        ),
+    ],
+)
+def test_a_wrong_loss_is_refused_before_any_training(loss, message):
+    with pytest.raises(ValueError, match=f"robust.arms.{message}"):
+        losses.check("robust.arms.ce", loss, 9)

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from scipy import stats
 
 from noisyseg.overlap import TLoss, noise_robust_dice, soft_dice
+from noisyseg.thresholds import dice_optimal
 
 TWO = torch.tensor([[0.7, 0.2, 0.1], [0.7, 0.2, 0.1]]).log().T.reshape(1, 3, 2)
 LABELS = torch.tensor([[0, 2]])
@@ -56,6 +57,51 @@ def test_volumes_are_accepted(batch):
     flat = soft_dice(logits, labels)
     deep = soft_dice(logits.unsqueeze(-1), labels.unsqueeze(-1))
     torch.testing.assert_close(flat, deep)
+
+
+@pytest.mark.parametrize("power", [1.0, 2.0])
+def test_soft_dice_of_one_class_by_hand(power):
+    """p is .8 and .3 on labels 1 and 0: 1.6 over .8^k + .3^k + 1."""
+    prob = torch.tensor([[0.2, 0.7], [0.8, 0.3]]).log()[None]
+    value = soft_dice(
+        prob, torch.tensor([[1, 0]]), power=power, class_weights=[0, 1], smooth=0
+    )
+    assert value.item() == pytest.approx(1 - 1.6 / (0.8**power + 0.3**power + 1))
+
+
+def test_soft_dice_of_power_1_is_that_of_nordstrom(batch):
+    logits, labels = batch[0], (batch[1] == 3).to(torch.uint8) * 3
+    value = soft_dice(logits, labels, power=1, class_weights=[0, 0, 0, 1], smooth=0)
+    p, g = logits.softmax(1)[:, 3], labels == 3
+    torch.testing.assert_close(value, 1 - 2 * (p * g).sum() / (p.sum() + g.sum()))
+
+
+@pytest.mark.parametrize("power", [0.5, 2.5, math.nan])
+def test_another_power_is_refused(batch, power):
+    with pytest.raises(ValueError, match=r"power must be from 1\.0 to 2\.0, got"):
+        soft_dice(*batch, power=power)
+
+
+def soft_dice_to(tenths, prob, power):
+    """Loss of probabilities (n,) to ten raters, so many of whom label each pixel."""
+    labels = torch.arange(10)[:, None] < torch.tensor(tenths)
+    prob = torch.as_tensor(prob, dtype=torch.float64).clamp(1e-9, 1 - 1e-9)
+    logits = torch.stack([(1 - prob).log(), prob.log()]).repeat(10, 1, 1)
+    how = {"power": power, "class_weights": [0, 1], "smooth": 0}
+    return soft_dice(logits, labels.long(), **how).item()
+
+
+def test_the_best_prediction_is_the_marginal_cut_at_the_dice_optimal_threshold(rng):
+    """With power 1 nothing soft is better; with squares min(1, m / D) is."""
+    tenths = [9, 8, 6, 5, 4, 3, 1, 1]
+    m = np.array(tenths) / 10
+    threshold, dice = dice_optimal(m)
+    cut = m >= threshold
+    assert soft_dice_to(tenths, cut, 1) == pytest.approx(1 - dice)
+    others = [*rng.random((200, 8)), *np.eye(8), m, m / m.max(), m >= 0.5, m >= 0.2]
+    assert min(soft_dice_to(tenths, p, 1) for p in others) > 1 - dice + 1e-6
+    graded = np.minimum(1, m / (1 - soft_dice_to(tenths, cut, 2)))
+    assert soft_dice_to(tenths, graded, 2) < soft_dice_to(tenths, cut, 2) - 0.01
 
 
 # --- noise-robust Dice ---

@@ -145,3 +145,42 @@ def test_a_scale_cannot_remove_what_is_not_there(edited):
 
     with pytest.raises(ValueError, match="got 'gcee'; did you mean 'gce'"):
         edited(misspell)
+
+
+def test_organs_must_have_noisy_contours(edited):
+    def rename(raw):
+        raw["threshold"]["organs"]["liver"] = "liver"
+
+    message = r"threshold\.organs\.liver must be one of kidney_left, .* got 'liver'"
+    with pytest.raises(ValueError, match=message):
+        edited(rename)
+
+
+def test_contours_and_their_study_need_a_cohort(edited):
+    def add(raw):
+        raw["contours"]["torsi"] = raw["contours"]["torso"]
+
+    with pytest.raises(ValueError, match=r"contours\.torsi must be one of head, torso"):
+        edited(add)
+    with pytest.raises(ValueError, match=r"threshold\.cohort must be one of torso"):
+        edited(lambda raw: raw["threshold"].update(cohort="head"))
+
+
+def test_a_misspelt_augmentation_names_the_nearest(edited):
+    def misspell(raw):
+        raw["threshold"]["training"]["augmentation"]["rotation"] = 10
+
+    message = r"threshold\.training\.augmentation\.rotation must .* 'rotation_deg'"
+    with pytest.raises(ValueError, match=message) as error:
+        edited(misspell)
+    assert str(error.value).count("got 'rotation'") == 1
+
+
+def test_a_scale_may_take_augmentation_away(edited):
+    def plain(raw):
+        raw["scales"]["tiny"]["threshold"]["training"]["augmentation"] = None
+
+    study = edited(plain, "tiny").threshold
+    assert study.training.augmentation is None
+    assert all(arm.training.augmentation is None for arm in study.arms.values())
+    assert params.load(scale="tiny").threshold.training.augmentation.noise > 0

@@ -150,6 +150,65 @@ def test_adam_and_a_loss_that_learns_resume_to_the_same_bytes(tmp_path):
     assert content(tmp_path / "whole") == content(tmp_path / "cut")
 
 
+AUGMENTATION = dict(rotation_deg=20, scaling=0.2, shift=0.1, contrast=0.2, noise=0.1)
+
+
+@pytest.mark.parametrize("step", [1, 4])
+def test_augmented_training_resumes_to_the_same_bytes(tmp_path, step):
+    run(tmp_path / "whole", augmentation=AUGMENTATION)
+    with pytest.raises(Stop):
+        run(tmp_path / "cut", loss=StopAt(step), augmentation=AUGMENTATION)
+    run(tmp_path / "cut", augmentation=AUGMENTATION)
+    assert content(tmp_path / "whole") == content(tmp_path / "cut")
+
+
+def test_augmentation_is_another_training(tmp_path):
+    run(tmp_path / "plain", epochs=1)
+    run(tmp_path / "turned", epochs=1, augmentation=AUGMENTATION)
+    names = ("plain", "turned")
+    plain, turned = (content(tmp_path / n)["weights.safetensors"] for n in names)
+    assert plain != turned
+    with pytest.raises(training.OtherRunError, match=r"training\.augmentation"):
+        run(tmp_path / "plain", epochs=1, augmentation=AUGMENTATION)
+
+
+def test_every_step_is_augmented_in_its_own_way():
+    plan = Plan(settings(), 10)
+    draws = [plan.rng(step).random(3).tolist() for step in (0, 1, 2, 1)]
+    assert draws[1] == draws[3] and len({tuple(draw) for draw in draws}) == 3
+    other = Plan(settings(seed=1), 10).rng(0).random(3).tolist()
+    assert other != draws[0]
+
+
+def test_a_training_without_validation_says_so(tmp_path):
+    scores = training.validate(
+        torch.nn.Conv2d(1, 3, 1), None, slices(2).none(), settings(), None
+    )
+    assert np.isnan([*scores.values()]).all() and len(scores) == 2
+    assert slices(2).none().images.shape == (0, 1, 32, 32)
+
+
+def run_anew(folder, *, loss=None, **change):
+    model = networks.build(**NETWORK, rng=np.random.default_rng(0))
+    usual = losses.build("cross_entropy", dice=0.5)
+    return training.fit_anew(
+        lambda: {"model": model, "loss": loss or usual},
+        folder=folder,
+        train=slices(),
+        validation=slices(3, seed=1),
+        settings=settings(epochs=1, **change),
+        description=DESCRIPTION,
+    )
+
+
+def test_a_folder_of_other_inputs_is_trained_anew(tmp_path):
+    run_anew(tmp_path / "run", learning_rate=0.05)
+    run_anew(tmp_path / "run")
+    run_anew(tmp_path / "run", loss=StopAt(0))  # it is finished
+    run(tmp_path / "plain", epochs=1)
+    assert content(tmp_path / "run") == content(tmp_path / "plain")
+
+
 def test_a_loss_learns_along_with_the_network(tmp_path):
     loss = losses.build("t_loss")
     run(tmp_path, loss=loss)
@@ -193,7 +252,7 @@ def test_death_within_a_checkpoint_write_leaves_the_last_one(tmp_path, monkeypat
         patch.setattr(os, "replace", die_at_fourth)
         with pytest.raises(Stop):
             run(tmp_path / "cut")
-    assert "checkpoint.safetensors.partial" in content(tmp_path / "cut")
+    assert list((tmp_path / "cut").glob("checkpoint.safetensors.*.partial"))
     run(tmp_path / "cut")
     assert content(tmp_path / "whole") == content(tmp_path / "cut")
 

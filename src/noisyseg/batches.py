@@ -52,6 +52,10 @@ class Slices:
         """Every so many-th slice."""
         return Slices(self.images[::stride], self.labels[::stride])
 
+    def none(self):
+        """No slices, of the same shape."""
+        return Slices(self.images[:0], self.labels[:0])
+
     def held_on(self, device):
         """Itself in the memory of `device` if at most half of it is needed.
 
@@ -111,3 +115,8 @@ class Plan:
         order = np.random.default_rng(seeds).permutation(self.n_slices)
         size = self.settings.batch_size
         return order[position * size : (position + 1) * size]
+
+    def rng(self, step):
+        """What changes the slices of a step at random."""
+        seeds = np.random.SeedSequence(self.settings.seed, spawn_key=(step,))
+        return np.random.default_rng(seeds)

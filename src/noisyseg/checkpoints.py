@@ -7,6 +7,7 @@ a process killed at any moment leaves the old file or the new one.
 
 import json
 import os
+import platform
 import random
 import time
 from contextlib import contextmanager
@@ -55,7 +56,8 @@ class Clock:
 def write_bytes(path, content):
     """Replace the file at `path` by `content`, all or nothing."""
     path = Path(path)
-    partial = path.with_name(path.name + ".partial")
+    who = f"{platform.node()}-{os.getpid()}"  # on a cluster two may write for a moment
+    partial = path.with_name(f"{path.name}.{who}.partial")
     with open(partial, "wb") as file:
         file.write(content)
         file.flush()

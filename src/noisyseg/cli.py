@@ -35,7 +35,7 @@ def _parser():
 
 
 def _add_data(commands):
-    data = commands.add_parser("data", help="make the default cohorts (about a minute)")
+    data = commands.add_parser("data", help="make the default cohorts (minutes)")
     data.add_argument("--out", type=Path, default=Path("data"), help="folder to make")
     data.add_argument(
         "--scale", help="a scale of params.yaml; default the one in force"
@@ -71,7 +71,7 @@ def _add_images(parser):
 
 def _add_stage(commands):
     stage = commands.add_parser("stage", help="run one stage of dvc.yaml")
-    names = ("atlas", "labels", "noise", "train", "notebook", "report")
+    names = ("atlas", "labels", "noise", "contours", "train", "notebook", "report")
     stage.add_argument("stage", choices=names)
     stage.add_argument("name", nargs="?", help="cohort, study or notebook")
     stage.set_defaults(run=_stage)

@@ -8,6 +8,7 @@ a batch without any other pixel has the loss 0, with a gradient of zeros.
 from functools import partial
 from inspect import isclass, signature
 
+import torch
 from torch import nn
 
 from noisyseg.choices import check_choice
@@ -81,6 +82,21 @@ def build(name, *, dice=0.0, ignore_index=None, **settings):
     if dice == 0:
         return main
     return Mixture(main, partial(soft_dice, ignore_index=ignore_index), dice)
+
+
+def check(where, row, n_classes):
+    """Try a loss on two pixels, so that a wrong row of params.yaml costs no training.
+
+    Raises
+    ------
+    ValueError
+        Beginning with `where`.
+    """
+    logits, labels = torch.zeros(1, n_classes, 2), torch.zeros(1, 2, dtype=torch.long)
+    try:
+        build(**row)(logits, labels)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: {error}") from error
 
 
 def check_settings(name, settings):

@@ -11,6 +11,8 @@ References
    Pneumonia Lesions (COPLE-Net), IEEE Transactions on Medical Imaging 39.
 .. [3] Gonzalez-Jimenez et al. 2023, Robust T-Loss for Medical Image Segmentation,
    MICCAI, arXiv 2306.00753, and its code, github.com/Digital-Dermatology/t-loss.
+.. [4] Nordström, Hult, Maki 2023, Marginal Thresholding in Noisy Image Segmentation,
+   arXiv 2304.04116.
 """
 
 import math
@@ -26,16 +28,27 @@ from noisyseg.targets import (
 )
 
 
-def soft_dice(logits, labels, *, class_weights=None, ignore_index=None, smooth=1e-5):
-    """1 - (2 sum(p g) + s) / (sum(p^2) + sum(g^2) + s), mean over classes [1]_.
+def soft_dice(
+    logits,
+    labels,
+    *,
+    power=2.0,
+    class_weights=None,
+    ignore_index=None,
+    smooth=1e-5,
+):
+    """1 - (2 sum(p g) + s) / (sum(p^power) + sum(g) + s), mean over classes [1]_.
 
     The sums run over all pixels of the whole batch, the mean over all classes,
-    background included; p is the softmax, g the one-hot label, s `smooth`.
+    background included; p is the softmax, g the one-hot label, s `smooth`. With power 1
+    and the classes weighted (0, 1) it is soft-Dice as [4]_ has it (eq. 2), whose best p
+    is 0 or 1 everywhere; with squares, as in TransUNet, it is not.
 
     Parameters
     ----------
     logits : float tensor of shape (B, C, ...)
     labels : integer tensor of shape (B, ...)
+    power : float in [1, 2]
     class_weights : sequence of C floats, optional
         Weights of that mean.
     ignore_index : int, optional
@@ -46,8 +59,9 @@ def soft_dice(logits, labels, *, class_weights=None, ignore_index=None, smooth=1
     ValueError
         If shapes do not fit or a label is no class.
     """
+    check_between("power", power, 1.0, 2.0)
     prob, truth = _masks(logits, labels, ignore_index)
-    overlap, total = _sum(prob * truth), _sum(prob.square()) + _sum(truth)
+    overlap, total = _sum(prob * truth), _sum(prob**power) + _sum(truth)
     loss = 1 - (2 * overlap + smooth) / (total + smooth)  # (C,)
     return _mean_of_classes(loss, logits, class_weights)
 

@@ -10,7 +10,17 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from noisyseg.sections import Cohort, Compute, Data, Labels, Noise, Strict, Study
+from noisyseg.sections import (
+    Cohort,
+    Compute,
+    ContourNoise,
+    Data,
+    Labels,
+    Noise,
+    OrganStudy,
+    Strict,
+    Study,
+)
 
 
 class Params(Strict):
@@ -22,12 +32,14 @@ class Params(Strict):
     cohorts: dict[str, Cohort]
     labels: dict[str, Labels]
     noise: dict[str, Noise] = Field(default_factory=dict)
+    contours: dict[str, ContourNoise]
     sgl: Study
     robust: Study
+    threshold: OrganStudy
 
     @property
     def studies(self):
-        """Every study by name, in the order of this class."""
+        """The studies of label maps by name, in the order of this class."""
         found = {name: getattr(self, name) for name in type(self).model_fields}
         return {name: part for name, part in found.items() if isinstance(part, Study)}
 
@@ -42,8 +54,11 @@ class Params(Strict):
         for name, noise in self.noise.items():
             _one_of(f"noise.{name}", name, self.labels)
             _check_noise(name, noise, self)
+        for name in self.contours:
+            _one_of(f"contours.{name}", name, self.cohorts)
         for name, study in self.studies.items():
             _check_study(name, study, self)
+        _check_organs("threshold", self.threshold, self)
         return self
 
 
@@ -70,6 +85,14 @@ def _check_study(name, study, params):
         for modality in arm.inputs:
             known = params.cohorts[study.cohort].modalities
             _one_of(f"{name}.arms.{arm_name}.inputs", modality, known)
+
+
+def _check_organs(name, study, params):
+    """Refuse organs that are not made noisy."""
+    _one_of(f"{name}.cohort", study.cohort, params.contours)
+    known = params.contours[study.cohort].structures
+    for organ, structure in study.organs.items():
+        _one_of(f"{name}.organs.{organ}", structure, known)
 
 
 def _one_of(where, value, known):

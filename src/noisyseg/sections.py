@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from noisyseg.settings import TrainingSettings
 
@@ -27,10 +27,21 @@ class HeadPhantoms(Strict):
     seed: int
 
 
+class TorsoPhantoms(Strict):
+    """The default torso cohort: how many digital torsos, on which grid."""
+
+    subjects: Count
+    shape: tuple[Count, Count, Count]
+    spacing_mm: Positive
+    tissue_spacing_mm: Positive
+    seed: int
+
+
 class Data(Strict):
     """What `noisyseg data` makes."""
 
     head: HeadPhantoms
+    torso: TorsoPhantoms
 
 
 class Cohort(Strict):
@@ -76,6 +87,15 @@ class Noise(Strict):
     like: str
     seed: Annotated[int, Field(ge=0)]
     kinds: dict[str, Annotated[Displacement | Swap, Field(discriminator="form")]]
+
+
+class ContourNoise(Strict):
+    """Masks deformed by Gaussian fields, one draw a case, at several strengths."""
+
+    structures: Annotated[list[str], Field(min_length=1)]
+    correlation_mm: Positive
+    sd_mm: Annotated[list[Positive], Field(min_length=1)]
+    seed: Annotated[int, Field(ge=0)]
 
 
 class Warmup(Strict):
@@ -140,9 +160,52 @@ class Study(Strict):
     arms: dict[str, Arm]
 
 
+class OrganArm(Strict):
+    """How binary networks are taught; network and training as the study if unsaid."""
+
+    title: str
+    loss: dict[str, Any]
+    network: dict[str, Any]
+    training: TrainingSettings
+
+
+class OrganStudy(Strict):
+    """Organs x strengths of noise x folds x arms, one small binary network each."""
+
+    title: str
+    cohort: str
+    organs: Annotated[dict[str, str], Field(min_length=1)]
+    folds: Annotated[int, Field(ge=2)]
+    seed: Annotated[int, Field(ge=0)]
+    crop_mm: Positive
+    context_slices: Annotated[int, Field(ge=0)]
+    window_hu: tuple[float, float]
+    network: dict[str, Any]
+    training: TrainingSettings
+    arms: Annotated[dict[str, OrganArm], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _makes_sense(self):
+        low, high = self.window_hu
+        if not low < high:
+            raise ValueError(f"window_hu must rise, got {low} to {high}; swap them")
+        for arm in self.arms:
+            if arm == "marginal" or arm.endswith(("_star", "_oracle")):
+                raise ValueError(
+                    f"arms must not be called marginal, *_star or *_oracle, got "
+                    f"{arm!r}; these names are those of what they are compared with"
+                )
+        return self
+
+
 class Compute(Strict):
-    """Processes side by side and torch threads in each; device auto, cpu or cuda."""
+    """Processes side by side and torch threads in each; device auto, cpu or cuda.
+
+    `scheduler` is that of a Dask cluster, tcp://host:port or its scheduler file, whose
+    workers do the trainings instead; without it $DASK_SCHEDULER_ADDRESS names one.
+    """
 
     workers: Count
     threads: Count
     device: Literal["auto", "cpu", "cuda"]
+    scheduler: str | None = None

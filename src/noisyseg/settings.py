@@ -9,6 +9,24 @@ Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0)]
 
 
+class Augmentation(BaseModel):
+    """How far slices are changed at random, each anew at every step.
+
+    Turned by up to `rotation_deg`, scaled by up to a factor 1 + `scaling`, shifted by
+    up to a share `shift` of the slice; intensities times up to 1 + `contrast`, plus up
+    to `brightness`, plus white noise of SD `noise`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rotation_deg: Share = 0.0
+    scaling: Share = 0.0
+    shift: Share = 0.0
+    contrast: Share = 0.0
+    brightness: Share = 0.0
+    noise: Share = 0.0
+
+
 class TrainingSettings(BaseModel):
     """How a network is trained; unknown names are errors, values never change.
 
@@ -35,6 +53,7 @@ class TrainingSettings(BaseModel):
     schedule_epochs: Count | None = None
     steps_per_epoch: Count | None = None
     validation_stride: Count = 1
+    augmentation: Augmentation | None = None
     precision: Literal["float32", "bfloat16"] = "float32"
     channels_last: bool = True
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from noisyseg import noise, phantoms, reporting, software, studies, workers
+from noisyseg import (
+    contours,
+    noise,
+    organs,
+    phantoms,
+    reporting,
+    software,
+    studies,
+    torso_phantoms,
+    workers,
+)
 
 REPORTS = Path("reports")
 NOTEBOOKS = Path("results/notebooks")
@@ -18,7 +28,8 @@ def run(stage, name, params):
         "atlas": software.make_atlas,
         "labels": software.label_cohort,
         "noise": noise.corrupt_cohort,
-        "train": studies.train,
+        "contours": contours.deform_cohort,
+        "train": organs.train if name == organs.STUDY else studies.train,
         "notebook": run_notebook,
     }
     if stage == "report":
@@ -28,14 +39,14 @@ def run(stage, name, params):
 
 
 def make_data(params, folder, labelmaps=None, coding=None):
-    """Make the head cohort and the atlas heads; the folder appears only when whole.
+    """Make all cohorts: heads, atlas heads, torsos; the folder appears when whole.
 
     Parameters
     ----------
     params : Params
     folder : Path
     labelmaps : Path, optional
-        Folder of label maps, whose anatomies then stand in for drawn ones: each map as
+        Folder of head label maps, whose anatomies stand in for drawn ones: each map as
         many times as the numbers of `params.data` need, bent differently each time.
     coding : str, optional
         What the values of the label maps mean, a key of `labelmaps.CODINGS`.
@@ -50,6 +61,10 @@ def make_data(params, folder, labelmaps=None, coding=None):
         for name, subjects in zip(("head", "atlas"), numbers, strict=True):
             write(part / name, subjects=subjects, **settings)
             settings["seed"] += 1  # other heads than the subjects
+        torso = params.data.torso.model_dump()
+        torso_phantoms.write_cohort(
+            part / "torso", workers=params.compute.workers, **torso
+        )
 
 
 def run_notebook(params, name):
@@ -89,7 +104,7 @@ def write_index(params):
     readme = Path("README.md")
     reporting.write_text(readme, reporting.fill(readme.read_text(), Path()))
     parts = ["# noisyseg", _INTRODUCTION]
-    for name in ["phantoms", *params.studies]:
+    for name in ["phantoms", *params.studies, organs.STUDY]:
         summary = json.loads((REPORTS / name / "summary.json").read_text())
         page, figure = f"{name}/{name}.html", f"{name}/{summary['figure']}"
         parts += [

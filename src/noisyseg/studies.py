@@ -1,8 +1,5 @@
 """A study: arms x seeds trained on one cohort, then scored against every reference."""
 
-import hashlib
-import inspect
-import shutil
 import time
 from functools import lru_cache, partial
 from pathlib import Path
@@ -12,18 +9,14 @@ import pandas as pd
 import torch
 
 from noisyseg import (
-    batches,
     cohorts,
     evaluation,
     inference,
     losses,
     networks,
     noise,
-    overlap,
-    pixelwise,
     slicing,
     software,
-    targets,
     training,
     workers,
 )
@@ -89,7 +82,10 @@ def trainings(params, name):
 
 def train(params, name):
     """Train the arms and seeds of a study, side by side as `compute` says."""
-    check_losses(name, params.studies[name], len(table(params, params.studies[name])))
+    study = params.studies[name]
+    for arm_name, arm in study.arms.items():
+        for row in (arm.loss, arm.warmup.loss if arm.warmup else arm.loss):
+            losses.check(f"{name}.arms.{arm_name}", row, len(table(params, study)))
     jobs = [
         (params, name, arm, seed, folder)
         for arm, seed, folder in trainings(params, name)
@@ -100,35 +96,10 @@ def train(params, name):
         jobs,
         workers=params.compute.workers,
         threads=params.compute.threads,
+        scheduler=workers.scheduler_address(params.compute.scheduler),
         title=f"trainings of {name}",
     )
-    remove_others(TRAININGS / name, {folder for *_, folder in jobs})
-
-
-def remove_others(folder, kept):
-    """Remove the trainings in a folder that no arm of the study asks for any more."""
-    for run in set(folder.glob("*/seed-*")) - kept:
-        shutil.rmtree(run)
-    for arm in folder.glob("*"):
-        if not any(arm.iterdir()):
-            arm.rmdir()
-
-
-def check_losses(name, study, n_classes):
-    """Try every loss of a study on two pixels, so that a wrong row costs no training.
-
-    Raises
-    ------
-    ValueError
-        Naming the arm.
-    """
-    logits, labels = torch.zeros(1, n_classes, 2), torch.zeros(1, 2, dtype=torch.long)
-    for arm_name, arm in study.arms.items():
-        for row in (arm.loss, arm.warmup.loss if arm.warmup else arm.loss):
-            try:
-                losses.build(**row)(logits, labels)
-            except (TypeError, ValueError) as error:
-                raise ValueError(f"{name}.arms.{arm_name}: {error}") from error
+    training.remove_others(TRAININGS / name, [folder for *_, folder in jobs])
 
 
 def train_run(params, name, arm_name, seed, folder):
@@ -153,22 +124,16 @@ def train_run(params, name, arm_name, seed, folder):
         "classes": table(params, study).names,
         "inputs": arm.inputs,
         "frame": frame_of(arm, train_cases).as_dict(),
-        "code": code_hash(),
     }
     update = {"seed": seed, "device": params.compute.device}
-    fit = partial(
-        training.fit,
+    training.fit_anew(
+        partial(fresh, arm, description, seed),
         train=load_slices(params, study, arm, train_cases),
         validation=load_slices(params, study, arm, validation_cases),
         settings=arm.training.model_copy(update=update),
         folder=folder,
         description=description,
     )
-    try:
-        fit(**fresh(arm, description, seed))
-    except training.OtherRunError:
-        shutil.rmtree(folder)
-        fit(**fresh(arm, description, seed))
 
 
 def fresh(arm, description, seed):
@@ -188,14 +153,6 @@ def frame_of(arm, cases):
 @lru_cache(maxsize=1)  # the arms of a study see the same heads
 def _frame_of(paths):
     return inference.Frame.of([software.load_image(path) for path in paths])
-
-
-def code_hash():
-    """Hash of the modules that decide what a training gives."""
-    modules = (networks, losses, pixelwise, overlap, targets, batches, training)
-    modules += (slicing,)
-    source = "".join(inspect.getsource(module) for module in modules)
-    return hashlib.sha256(source.encode()).hexdigest()
 
 
 def load_slices(params, study, arm, cases):

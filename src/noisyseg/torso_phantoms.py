@@ -8,9 +8,11 @@ appears under its name only when whole; the same seed gives the same bytes.
 
 from dataclasses import asdict
 from functools import partial
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from noisyseg import tomography, torso_labelmaps, torsos, volume
 from noisyseg.grids import Grid
@@ -221,3 +223,14 @@ def _write_descriptions(folder, title, rows):
         "a structure in segmentations/; meta.csv describes the subjects. dseg.tsv\n"
         "numbers and colours the structures for label maps merged from the masks.\n"
     )
+
+
+def real_torsos():
+    """What was measured on real scans, to hold the phantoms against.
+
+    Returns
+    -------
+    DataFrame with columns case, structure, quantity, value, unit, source
+    """
+    with resources.files("noisyseg").joinpath("real_torsos.csv").open() as file:
+        return pd.read_csv(file)

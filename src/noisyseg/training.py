@@ -8,9 +8,13 @@ the same bytes.
 """
 
 import csv
+import hashlib
+import inspect
 import io
 import json
 import math
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +22,28 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from noisyseg import checkpoints, networks
+from noisyseg import (
+    augmentation,
+    batches,
+    checkpoints,
+    losses,
+    networks,
+    overlap,
+    pixelwise,
+    targets,
+)
 from noisyseg.batches import Plan, Slices
 from noisyseg.checkpoints import MODEL, WEIGHTS, OtherRunError
 
-__all__ = ["OtherRunError", "Slices", "describe", "fit", "load"]
+__all__ = [
+    "OtherRunError",
+    "Slices",
+    "describe",
+    "fit",
+    "fit_anew",
+    "load",
+    "remove_others",
+]
 
 HISTORY = "history.csv"
 INCIDENTAL = {"device", "checkpoint_every_steps", "checkpoint_every_s"}
@@ -83,6 +104,9 @@ def fit(model, loss, train, validation, settings, folder, *, description, warmup
             for group in optimiser.param_groups:
                 group["lr"] = rate
             images, labels = train.batch(indices, device)
+            if settings.augmentation:
+                how = settings.augmentation, plan.rng(progress.step)
+                images, labels = augmentation.augment(images, labels, *how)
             epoch = progress.step // plan.steps_per_epoch
             loss_now = first_loss if epoch < first_epochs else loss
             value = loss_now(forward(model.train(), images, settings), labels)
@@ -104,6 +128,32 @@ def fit(model, loss, train, validation, settings, folder, *, description, warmup
         bar.close()
     checkpoints.finish(folder, record, model)
     return model.eval()
+
+
+def fit_anew(fresh, *, folder, **inputs):
+    """`fit`, after the training of other inputs that the folder may hold is removed.
+
+    Parameters
+    ----------
+    fresh : callable
+        Gives what is learned: a dict of model, loss and, if there is one, warmup.
+    folder : str or Path
+    **inputs
+        The other arguments of `fit`.
+    """
+    try:
+        return fit(**fresh(), folder=folder, **inputs)
+    except OtherRunError:
+        shutil.rmtree(folder)
+        return fit(**fresh(), folder=folder, **inputs)
+
+
+def remove_others(folder, kept):
+    """Remove the trainings below a folder that nobody asks for any more."""
+    wanted = {place for run in kept for place in (run, *run.parents)}
+    for place in [path for path in folder.rglob("*") if path.is_dir()]:
+        if place not in wanted:
+            shutil.rmtree(place, ignore_errors=True)  # or its parent is gone already
 
 
 def choose_optimiser(learner, settings):
@@ -132,19 +182,19 @@ def validate(model, loss, slices, settings, device):
     label is no class; without slices both are NaN.
     """
     model.eval()
-    losses, confusion = [], 0
+    values, confusion = [], 0
     for start in range(0, len(slices), settings.batch_size):
         indices = np.arange(start, min(start + settings.batch_size, len(slices)))
         images, labels = slices.batch(indices, device)
         logits = forward(model, images, settings)
-        losses.append(loss(logits, labels).item())
+        values.append(loss(logits, labels).item())
         confusion = confusion + count_pairs(logits.argmax(1), labels, logits.shape[1])
-    if not losses:
+    if not values:
         return {"validation_loss": math.nan, "validation_dice": math.nan}
     both = confusion.diag()[1:]
     either = confusion.sum(0)[1:] + confusion.sum(1)[1:]
     dice = (2 * both / either)[either > 0].mean().item()
-    return {"validation_loss": float(np.mean(losses)), "validation_dice": dice}
+    return {"validation_loss": float(np.mean(values)), "validation_dice": dice}
 
 
 def count_pairs(pred, labels, n_classes):
@@ -199,10 +249,19 @@ def make_record(model, train, validation, settings, description):
     check_shapes("description", twin.state_dict(), model.state_dict())
     record = {
         **description,
+        "code": code_hash(),
         "training": settings.model_dump(exclude=INCIDENTAL),
         "data": {"train": train.fingerprint(), "validation": validation.fingerprint()},
     }
     return json.loads(json.dumps(record))  # as it will be read
+
+
+def code_hash():
+    """Hash of the modules that decide what a training gives."""
+    modules = (networks, losses, pixelwise, overlap, targets, batches, augmentation)
+    modules += (sys.modules[__name__],)
+    source = "".join(inspect.getsource(module) for module in modules)
+    return hashlib.sha256(source.encode()).hexdigest()
 
 
 def check_shapes(name, expected, got):
