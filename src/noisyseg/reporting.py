@@ -30,7 +30,7 @@ def paper_table(summary, published_rows, *, reference, metric, titles, structure
     summary : DataFrame
         From `evaluation.summarise`.
     published_rows : DataFrame
-        From `published`; its arms without a row in `summary` are kept, ours empty.
+        From `published`; its arms without a row in `summary` stand alone.
     reference, metric : str
         Which rows of `summary` to show.
     titles : dict
@@ -50,7 +50,8 @@ def paper_table(summary, published_rows, *, reference, metric, titles, structure
     rows = []
     for arm, title in titles.items():
         cells = [_cell(ours, (arm, name)) for name in structures]
-        rows.append([title, "ours", *cells])
+        if any(cells):
+            rows.append([title, "ours", *cells])
         if arm in paper.index.get_level_values(0):
             printed = [paper.get((arm, name)) for name in structures]
             cells = ["" if v is None else f"{v:.2f}" for v in printed]
