@@ -20,6 +20,7 @@ BIN = Path(sys.executable).parent
 STUDIES = ("sgl", "robust")
 STAGES = {"atlas@head", "labels@head", "noise@head", "phantoms", "report"}
 STAGES |= {f"{stage}@{study}" for stage in ("train", "study") for study in STUDIES}
+STAGES |= {"contours@torso", "train@threshold", "threshold"}
 
 
 def run(*command, cwd, code=0):
@@ -72,7 +73,7 @@ def test_the_long_table_is_complete(line):
 
 
 def test_the_summary_names_files_that_exist(line):
-    for folder in (*STUDIES, "phantoms"):
+    for folder in (*STUDIES, "threshold", "phantoms"):
         summary = json.loads((line / "reports" / folder / "summary.json").read_text())
         assert (line / "reports" / folder / summary["figure"]).exists()
         assert summary["answer"]
@@ -91,6 +92,14 @@ def test_noisy_labels_are_as_wrong_as_those_from_t1(line):
     lost = 1 - dice
     np.testing.assert_allclose(lost["swap_1"], lost["boundary_1"], atol=0.02)
     np.testing.assert_allclose(lost["swap_3"], 3 * lost["swap_1"], atol=0.05)
+
+
+def test_every_scan_is_held_out_once_for_every_organ_strength_and_cut(line):
+    scores = pd.read_csv(line / "reports/threshold/scores.csv")
+    dice = scores[scores["metric"] == "dice"]
+    counts = dice.groupby(["reference", "organ", "sd_mm", "arm"])["case"]
+    assert (counts.nunique() == 4).all() and (counts.size() == 4).all()
+    assert len(counts) == 2 * 3 * 2 * 9  # references, organs, strengths, arms x cuts
 
 
 def test_nothing_runs_twice(line):

@@ -15,6 +15,7 @@ ENTRY = {
     "atlas": "atlases",
     "labels": "software",
     "noise": "noise",
+    "contours": "contours",
     "train": "training",
 }
 # Wiring that hands values on but computes none of the results.

@@ -10,6 +10,7 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from noisyseg import (
     evaluation,
@@ -144,6 +145,44 @@ def score_cuts(probs, mask):
             ]
         rows.append((arm, "undecided", undecided(prob)))
     return pd.DataFrame(rows, columns=["arm", "metric", "value"])
+
+
+def compare(dice, arm, other):
+    """Paired difference arm - other of every reference and organ, at one strength.
+
+    Scans that were held out together were segmented by the same network, so that there
+    are two intervals: over scans, for these networks, and over folds, for others
+    trained alike.
+
+    Parameters
+    ----------
+    dice : DataFrame
+        Rows of `evaluate` of one strength and metric.
+    arm, other : str
+
+    Returns
+    -------
+    DataFrame with columns reference, structure, metric, difference, low, high, p,
+        p_holm (over scans, as `evaluation.compare`; Holm over organs), fold_low,
+        fold_high (95 % by Student's t over folds) and clear: True when both intervals
+        exclude zero.
+    """
+    found = evaluation.compare(dice, arm, other, seeds=False)
+    found = found.drop(columns=["seed_spread", "seeds_agree", "clear"])
+    keys = ["reference", "structure", "metric"]
+    folds = dice[dice["arm"].isin([arm, other])].groupby([*keys, "fold", "arm"])
+    means = folds["value"].mean().unstack("arm")
+    gaps = (means[arm] - means[other]).groupby(keys)
+    n = gaps.size()
+    reach = stats.t.ppf(0.975, n - 1) * gaps.std() / np.sqrt(n)
+    ends = pd.DataFrame(
+        {"fold_low": gaps.mean() - reach, "fold_high": gaps.mean() + reach}
+    )
+    found = found.join(ends, on=keys)
+    clear = (found["low"] * found["high"] > 0) & (
+        found["fold_low"] * found["fold_high"] > 0
+    )
+    return found.assign(clear=clear)
 
 
 def undecided(prob):

@@ -4,6 +4,7 @@ One small binary network each. It learns from noisy contours and gives a probabi
 for every voxel of a crop around the organ; where to cut that is asked afterwards.
 """
 
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -93,6 +94,13 @@ def _crop(scan, structure, crop_mm, reach_mm, window_hu, context):
     images = crops.image_slices(ct, window, window_hu, context)
     x_mm, y_mm, z_mm = mask.spacing_mm
     truth = window.cut(mask.data, False)
+    lost = 1 - np.count_nonzero(truth) / np.count_nonzero(mask.data)
+    if lost > 0.01:
+        warnings.warn(
+            f"crop_mm should hold the organ, got {crop_mm:g}, which leaves out "
+            f"{lost:.0%} of {structure} of {scan.name}: that does not count",
+            stacklevel=2,
+        )
     return Crop(images, truth, window, (z_mm, x_mm, y_mm))
 
 
