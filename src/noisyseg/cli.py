@@ -11,14 +11,13 @@ def main(argv=None):
     """Run one command; a mistake of input ends with one line and exit status 2."""
     arguments = _parser().parse_args(argv)
     try:
-        arguments.run(arguments)
+        return arguments.run(arguments) or 0
     except EXPECTED as error:
         if arguments.debug:
             raise
         text = error.args[0] if isinstance(error, KeyError) else error
         print(f"noisyseg: {text}", file=sys.stderr)
         return 2
-    return 0
 
 
 def _parser():
@@ -28,6 +27,7 @@ def _parser():
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_data(commands)
+    _add_check(commands)
     _add_label(commands)
     _add_segment(commands)
     _add_stage(commands)
@@ -43,6 +43,16 @@ def _add_data(commands):
     data.add_argument("--from-labelmaps", type=Path, metavar="DIR")
     data.add_argument("--coding", help="what the values of the label maps mean")
     data.set_defaults(run=_data)
+
+
+def _add_check(commands):
+    check = commands.add_parser("check", help="tell what is wrong with a data set")
+    check.add_argument("folder", type=Path, metavar="DIR")
+    check.add_argument("--reader", required=True, help="mrbrains13, wmh2017, ...")
+    check.add_argument(
+        "--strict", action="store_true", help="exit with status 1 if there is a fault"
+    )
+    check.set_defaults(run=_check)
 
 
 def _add_label(commands):
@@ -89,6 +99,16 @@ def _data(arguments):
     stages.make_data(
         settings, arguments.out, arguments.from_labelmaps, arguments.coding
     )
+
+
+def _check(arguments):
+    """Print the faults; the exit status, 1 for faults when asked to be strict."""
+    from noisyseg import checking, datasets
+
+    cases = datasets.read(arguments.folder, arguments.reader)
+    table = checking.check_cases(cases)
+    print(checking.describe(table, len(cases)))
+    return int(arguments.strict and not table.empty)
 
 
 def _label(arguments):
