@@ -18,12 +18,12 @@ from noisyseg.settings import TrainingSettings
 
 @dataclass(frozen=True)
 class Slices:
-    """Slices to learn from, all of one size.
+    """Slices to learn from, all of one size; or patches of volumes.
 
     Attributes
     ----------
-    images : float32 tensor of shape (N, C, H, W)
-    labels : uint8 tensor of shape (N, H, W)
+    images : float32 tensor of shape (N, C, H, W), or (N, C, X, Y, Z)
+    labels : uint8 tensor of shape (N, H, W), or (N, X, Y, Z)
     """
 
     images: torch.Tensor
@@ -37,7 +37,7 @@ class Slices:
                 f"{images.dtype} and {labels.dtype}; convert them"
             )
         n, *size = images.shape[:1] + images.shape[2:]
-        if images.ndim != 4 or labels.shape != (n, *size):
+        if images.ndim not in (4, 5) or labels.shape != (n, *size):
             raise ValueError(
                 "images must be (N, C, H, W) and labels (N, H, W), got "
                 f"{tuple(images.shape)} and {tuple(labels.shape)}; one label per pixel"

@@ -6,12 +6,19 @@ a batch without any other pixel has the loss 0, with a gradient of zeros.
 """
 
 from functools import partial
-from inspect import isclass, signature
+from inspect import getmodule, isclass, signature
 
 import torch
 from torch import nn
 
 from noisyseg.choices import check_choice
+from noisyseg.labelsets import (
+    ignoring_cross_entropy,
+    label_set_cross_entropy,
+    leaf_dice,
+    marginal_dice,
+    patch_literal_cross_entropy,
+)
 from noisyseg.overlap import TLoss, noise_robust_dice, soft_dice
 from noisyseg.pixelwise import (
     beta_cross_entropy,
@@ -37,17 +44,26 @@ LOSSES = {
     "noise_robust_dice": noise_robust_dice,
     "t_loss": TLoss,
 }
+OF_SETS = {  # labels are numbers of sets of classes
+    "label_set_cross_entropy": label_set_cross_entropy,
+    "patch_literal_cross_entropy": patch_literal_cross_entropy,
+    "ignoring_cross_entropy": ignoring_cross_entropy,
+    "marginal_dice": marginal_dice,
+    "leaf_dice": leaf_dice,
+}
 
 
-def build(name, *, dice=0.0, ignore_index=None, **settings):
+def build(name, *, dice=0.0, sets=None, ignore_index=None, **settings):
     """Loss of an arm: (1 - dice) * `name` + dice * soft Dice.
 
     Parameters
     ----------
     name : str
-        A key of ``LOSSES``.
+        A key of ``LOSSES``, or of ``OF_SETS``.
     dice : float in [0, 1]
-        Share of soft Dice; 0.5 is TransUNet's recipe.
+        Share of soft Dice; 0.5 is TransUNet's recipe. Marginal Dice for a loss of sets.
+    sets : sequence of sequences of int, optional
+        For a loss of sets: the classes that each label can mean.
     ignore_index : int, optional
         Label of pixels that do not count.
     **settings
@@ -71,20 +87,25 @@ def build(name, *, dice=0.0, ignore_index=None, **settings):
     >>> round(float(loss(logits, labels)), 4)  # 0.5 ln 2 + 0.5 (1 - 0.8 + 1) / 2
     0.6466
     """
-    check_choice("loss", name, LOSSES)
+    known = LOSSES | OF_SETS
+    check_choice("loss", name, known)
+    about = {"sets": sets, "ignore_index": ignore_index}
+    about = {key: value for key, value in about.items() if value is not None}
+    settings |= about
     check_settings(name, settings)
     if not 0 <= dice <= 1:
         raise ValueError(
             f"dice must be a share from 0 to 1, got {dice}; change the arm"
         )
-    settings, make = {**settings, "ignore_index": ignore_index}, LOSSES[name]
+    make = known[name]
     main = make(**settings) if isclass(make) else partial(make, **settings)
     if dice == 0:
         return main
-    return Mixture(main, partial(soft_dice, ignore_index=ignore_index), dice)
+    overlap = marginal_dice if name in OF_SETS else soft_dice
+    return Mixture(main, partial(overlap, **about), dice)
 
 
-def check(where, row, n_classes):
+def check(where, row, n_classes, sets=None):
     """Try a loss on two pixels, so that a wrong row of params.yaml costs no training.
 
     Raises
@@ -94,7 +115,7 @@ def check(where, row, n_classes):
     """
     logits, labels = torch.zeros(1, n_classes, 2), torch.zeros(1, 2, dtype=torch.long)
     try:
-        build(**row)(logits, labels)
+        build(**row, sets=sets)(logits, labels)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{where}: {error}") from error
 
@@ -103,14 +124,21 @@ def check_settings(name, settings):
     """Refuse a setting that a loss does not know, and the lack of one it needs."""
     known = {
         key: value.default
-        for key, value in signature(LOSSES[name]).parameters.items()
-        if value.kind is value.KEYWORD_ONLY and key != "ignore_index"
+        for key, value in signature((LOSSES | OF_SETS)[name]).parameters.items()
+        if value.kind is value.KEYWORD_ONLY
     }
     for key in settings:
         check_choice(f"setting of {name}", key, known)
     for key, default in known.items():
         if default is signature(build).empty and key not in settings:
             raise ValueError(f"{name} must have a {key}, got none; add it to the arm")
+
+
+def modules_of(loss):
+    """The modules in which a loss of `build` is written, a set."""
+    if isinstance(loss, Mixture):
+        return modules_of(loss.first) | modules_of(loss.second)
+    return {getmodule(getattr(loss, "func", loss))}
 
 
 class Mixture(nn.Module):

@@ -2,7 +2,7 @@
 
 The file is ``R50+ViT-B_16.npz`` (ImageNet-21k, Dosovitskiy et al. 2021), from
 storage.googleapis.com/vit_models or a copy of it. TransUNet reads it although two of
-its layers depart from Google's; see ``noisyseg.networks.TransUNet``.
+its layers depart from Google's; see ``noisyseg.transunet.TransUNet``.
 """
 
 import zipfile
@@ -22,7 +22,7 @@ def load_pretrained(model, path):
 
     Parameters
     ----------
-    model : noisyseg.networks.TransUNet
+    model : noisyseg.transunet.TransUNet
     path : str or Path
         An .npz in Google's names and layout, convolution kernels as (H, W, in, out).
 

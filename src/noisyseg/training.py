@@ -22,16 +22,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from noisyseg import (
-    augmentation,
-    batches,
-    checkpoints,
-    losses,
-    networks,
-    overlap,
-    pixelwise,
-    targets,
-)
+from noisyseg import augmentation, batches, checkpoints, losses, networks, targets
 from noisyseg.batches import Plan, Slices
 from noisyseg.checkpoints import MODEL, WEIGHTS, OtherRunError
 
@@ -60,6 +51,8 @@ def fit(model, loss, train, validation, settings, folder, *, description, warmup
         As of ``losses.build``; what a Module learns itself is learned along.
     train, validation : Slices
         Validation only watches: the weights are those of the last step, as published.
+        For `train` whatever has its ``len``, ``batch``, ``held_on`` and ``fingerprint``
+        does, such as ``patches.Patches``.
     settings : noisyseg.settings.TrainingSettings
     folder : str or Path
     description : dict
@@ -81,18 +74,19 @@ def fit(model, loss, train, validation, settings, folder, *, description, warmup
         If the loss is not finite.
     """
     folder, validation = Path(folder), validation.every(settings.validation_stride)
-    record = make_record(model, train, validation, settings, description)
+    first_loss, first_epochs = warmup or (loss, 0)
+    code = code_hash(description, loss, first_loss, type(train))
+    record = make_record(model, train, validation, settings, description | code)
     device = choose_device(settings.device)
     if checkpoints.is_finished(folder, record):
         model.load_state_dict(checkpoints.read_tensors(folder / WEIGHTS)[0])
         return model.to(device).eval()
-    layout = torch.channels_last if settings.channels_last else torch.contiguous_format
-    model.to(device, memory_format=layout)
+    n_axes = max(weights.ndim for weights in model.parameters())
+    model.to(device, memory_format=layout(settings, n_axes))
     learner = nn.ModuleDict({"model": model})
     if isinstance(loss, nn.Module):
         learner["loss"] = loss.to(device)
     optimiser = choose_optimiser(learner, settings)
-    first_loss, first_epochs = warmup or (loss, 0)
     plan, clock = Plan(settings, len(train)), checkpoints.Clock(settings)
     train, validation = train.held_on(device), validation.held_on(device)
 
@@ -165,21 +159,27 @@ def choose_optimiser(learner, settings):
 
 
 def forward(model, images, settings):
-    """Logits, float32 (B, classes, H, W), in the settings' precision and layout."""
-    if settings.channels_last:
-        images = images.contiguous(memory_format=torch.channels_last)
+    """Logits, float32 (B, classes, ...), in the settings' precision and layout."""
+    images = images.contiguous(memory_format=layout(settings, images.ndim))
     half = settings.precision == "bfloat16"
     with torch.autocast(images.device.type, torch.bfloat16, enabled=half):
         logits = model(images)
     return logits.float()
 
 
+def layout(settings, n_axes):
+    """Memory format of images (B, C, ...) and weights with as many axes."""
+    if not settings.channels_last:
+        return torch.contiguous_format
+    return {4: torch.channels_last, 5: torch.channels_last_3d}[n_axes]
+
+
 @torch.inference_mode()
 def validate(model, loss, slices, settings, device):
-    """Mean loss per batch, and Dice of all slices together, mean of the foreground.
+    """Mean loss per batch, Dice of every class of all slices together, and its mean.
 
-    Classes that are neither labelled nor predicted do not count, nor do pixels whose
-    label is no class; without slices both are NaN.
+    The mean is over the foreground. Classes that are neither labelled nor predicted do
+    not count, nor do pixels whose label is no class; without slices all is NaN.
     """
     model.eval()
     values, confusion = [], 0
@@ -191,10 +191,13 @@ def validate(model, loss, slices, settings, device):
         confusion = confusion + count_pairs(logits.argmax(1), labels, logits.shape[1])
     if not values:
         return {"validation_loss": math.nan, "validation_dice": math.nan}
-    both = confusion.diag()[1:]
-    either = confusion.sum(0)[1:] + confusion.sum(1)[1:]
-    dice = (2 * both / either)[either > 0].mean().item()
-    return {"validation_loss": float(np.mean(values)), "validation_dice": dice}
+    either = confusion.sum(0) + confusion.sum(1)
+    dice = 2 * confusion.diag() / either  # NaN where there is none
+    found = {
+        "validation_loss": float(np.mean(values)),
+        "validation_dice": dice[1:].nanmean().item(),
+    }
+    return found | {f"dice_{c}": value for c, value in enumerate(dice.tolist())}
 
 
 def count_pairs(pred, labels, n_classes):
@@ -240,28 +243,37 @@ def make_record(model, train, validation, settings, description):
     """All that decides about the result, as ``model.json`` keeps it."""
     if len(train) == 0:
         raise ValueError("train must hold slices, got none; check the split")
-    if "network" not in description:
-        raise ValueError(
-            f"description must say the network, got {sorted(description)}; add "
-            '"network", the arguments of networks.build'
-        )
     twin = networks.build(**description["network"], rng=np.random.default_rng(0))
     check_shapes("description", twin.state_dict(), model.state_dict())
     record = {
         **description,
-        "code": code_hash(),
         "training": settings.model_dump(exclude=INCIDENTAL),
         "data": {"train": train.fingerprint(), "validation": validation.fingerprint()},
     }
     return json.loads(json.dumps(record))  # as it will be read
 
 
-def code_hash():
-    """Hash of the modules that decide what a training gives."""
-    modules = (networks, losses, pixelwise, overlap, targets, batches, augmentation)
-    modules += (sys.modules[__name__],)
-    source = "".join(inspect.getsource(module) for module in modules)
-    return hashlib.sha256(source.encode()).hexdigest()
+def code_hash(description, *parts):
+    """Hash of the code that decides what a training gives: {"code": hash}.
+
+    Parameters
+    ----------
+    description : dict
+        Says which network.
+    *parts
+        The losses, and the class of the slices.
+    """
+    if "network" not in description:
+        raise ValueError(
+            f"description must say the network, got {sorted(description)}; add "
+            '"network", the arguments of networks.build'
+        )
+    modules = {batches, augmentation, targets, sys.modules[__name__]}
+    modules.add(inspect.getmodule(networks.NETWORKS[description["network"]["name"]]))
+    modules.update(*(losses.modules_of(part) for part in parts))
+    shared = (networks.build, losses.build, losses.Mixture)
+    code = [*sorted(map(inspect.getsource, modules)), *map(inspect.getsource, shared)]
+    return {"code": hashlib.sha256("".join(code).encode()).hexdigest()}
 
 
 def check_shapes(name, expected, got):
