@@ -276,3 +276,81 @@ def test_ignored_label_is_an_integer(batch, wrong):
 def test_a_wrong_loss_is_refused_before_any_training(loss, message):
     with pytest.raises(ValueError, match=f"robust.arms.{message}"):
         losses.check("robust.arms.ce", loss, 9)
+
+
+# --- losses of labels that name sets of classes ---
+
+SETS = [[0], [1], [2], [3], [0, 1, 2]]
+every_set_loss = pytest.mark.parametrize("name", losses.OF_SETS)
+
+
+@pytest.fixture
+def set_batch(rng):
+    logits = torch.tensor(rng.standard_normal((2, 4, 5, 6)), dtype=torch.float32)
+    labels = torch.tensor(rng.integers(0, 5, (2, 5, 6)), dtype=torch.uint8)
+    return logits.requires_grad_(), labels
+
+
+@every_set_loss
+@pytest.mark.parametrize("dice", [0, 0.5])
+def test_ignored_pixels_of_a_loss_of_sets_count_nowhere(set_batch, name, dice):
+    logits, labels = set_batch
+    labels[:, 2:] = 255
+    loss = losses.build(name, sets=SETS, dice=dice, ignore_index=255)
+    value = loss(logits, labels)
+    value.backward()
+    torch.testing.assert_close(value, loss(logits[:, :, :2], labels[:, :2]))
+    assert logits.grad[:, :, 2:].abs().max() == 0 < logits.grad.abs().max()
+
+
+@every_set_loss
+def test_an_ignored_label_may_have_a_set(set_batch, name):
+    logits, labels = set_batch
+    other = torch.where(labels == 1, 255, labels)
+    pairs = ((labels, 1), (other, 255))
+    values = [
+        losses.build(name, sets=SETS, ignore_index=ignored)(logits, marks)
+        for marks, ignored in pairs
+    ]
+    torch.testing.assert_close(*values)
+    gradients = [torch.autograd.grad(value, logits)[0] for value in values]
+    torch.testing.assert_close(*gradients)
+
+
+@every_set_loss
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("scale", [1, 1e4, 1e30])
+def test_losses_of_sets_are_finite(set_batch, name, dtype, scale):
+    logits = (set_batch[0].detach() * scale).to(dtype).requires_grad_()
+    value = losses.build(name, sets=SETS, dice=0.5)(logits, set_batch[1])
+    value.backward()
+    assert value.isfinite() and logits.grad.isfinite().all()
+    assert logits.grad.dtype == dtype
+
+
+@every_set_loss
+def test_a_batch_of_no_images_teaches_a_loss_of_sets_nothing(set_batch, name):
+    logits, labels = set_batch
+    value = losses.build(name, sets=SETS)(logits[:0], labels[:0])
+    value.backward()
+    assert value.isfinite() and logits.grad.abs().max() == 0
+
+
+def test_the_dice_share_of_a_loss_of_sets_is_marginal_dice(set_batch):
+    def value(name, **more):
+        return losses.build(name, sets=SETS, ignore_index=255, **more)(*set_batch)
+
+    first, second = value("label_set_cross_entropy"), value("marginal_dice")
+    mixed = value("label_set_cross_entropy", dice=0.25)
+    torch.testing.assert_close(mixed, 0.75 * first + 0.25 * second)
+
+
+@every_set_loss
+def test_a_loss_of_sets_needs_sets_and_no_other_knows_them(name):
+    with pytest.raises(ValueError, match=f"{name} must have a sets, got none"):
+        losses.build(name)
+    with pytest.raises(ValueError, match=r"setting of focal must be one of .* 'sets'"):
+        losses.build("focal", sets=SETS)
+    losses.check("ace.arms.ace", {"name": name, "dice": 0.5}, 4, SETS)
+    with pytest.raises(ValueError, match=r"ace\.arms\.ace: sets must give label 4"):
+        losses.check("ace.arms.ace", {"name": name}, 2, [[0], [1], [0], [1], [2]])

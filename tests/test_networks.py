@@ -234,3 +234,89 @@ def test_unet_is_built_by_name_and_refuses_sizes_it_cannot_halve():
     assert model(torch.zeros(2, 1, 32, 32)).shape == (2, 5, 32, 32)
     with pytest.raises(ValueError, match="image_size must be a multiple of 8, got 36"):
         networks.build("unet", n_classes=5, image_size=36)
+
+
+# --- the 3-D network whose skips are added ---
+
+
+def additive(**change):
+    config = dict(n_classes=3, image_size=8, in_channels=2, channels=[2, 4, 8])
+    return networks.build(
+        "additive_unet", **config | change, rng=np.random.default_rng(0)
+    ).eval()
+
+
+def volumes(*shape):
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(1, 2, *shape, generator=generator)
+
+
+def test_the_additive_network_has_its_paper_s_parameters():
+    """Two 3^3 convolutions a block, each with two numbers a channel to normalise by."""
+
+    def block(n_in, n):
+        return 27 * (n_in + n) * n + 4 * n
+
+    ns = (32, 64, 128, 256)
+    down = block(2, 32) + sum(block(n, 2 * n) for n in ns[:-1])
+    up = sum(8 * 2 * n * n + n + block(n, n) for n in ns[:-1])
+    model = networks.build("additive_unet", n_classes=5, image_size=32, in_channels=2)
+    size = sum(p.numel() for p in model.parameters())
+    assert size == down + up + 32 * 5 + 5 == 5_021_509
+
+
+@torch.no_grad()
+def test_skips_are_added_to_what_comes_up():
+    """Without anything from below, it is block, block and head of the finest level."""
+    model, x = additive(), volumes(8, 8, 8)
+    model.up[0].weight.zero_()
+    direct = model.head(model.out[0](model.down[0](x)))
+    torch.testing.assert_close(model(x), direct)
+    model.down[0][-3].weight.zero_()  # nothing in the skip, all as it comes from below
+    model.down[0][-2].bias.zero_()
+    assert not torch.allclose(model(x), direct)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("shape", [(8, 8, 8), (4, 8, 12), (16, 20, 4)])
+def test_any_volume_that_can_be_halved_is_segmented(shape):
+    assert additive()(volumes(*shape)).shape == (1, 3, *shape)
+
+
+@torch.no_grad()
+def test_what_is_far_away_is_not_seen():
+    """Three levels see about 2 + 4 + 8 + 4 + 2 voxels to each side."""
+    model, x = additive(), volumes(8, 8, 80)
+    other = x.clone()
+    other[..., :8] += 1
+    far = slice(60, None)
+    torch.testing.assert_close(model(x)[..., far], model(other)[..., far])
+    assert not torch.allclose(model(x)[..., :8], model(other)[..., :8])
+
+
+def test_patches_that_cannot_be_halved_are_refused():
+    with pytest.raises(ValueError, match="image_size must be a multiple of 4, got 6"):
+        additive(image_size=6)
+
+
+# DeepLab
+
+
+def test_deeplab_has_the_published_size():
+    """1.287 million; less the normalisation of the branch that sees the mean of all."""
+    model = networks.build("deeplab", n_classes=3, image_size=64, in_channels=12)
+    count = sum(weights.numel() for weights in model.parameters())
+    assert count == 1_286_435 and round((count + 128) / 1e6, 3) == 1.287
+    backbone = sum(weights.numel() for weights in model.backbone.parameters())
+    assert round(backbone / 1e6, 3) == 0.165
+
+
+def test_deeplab_learns_from_one_volume_of_any_size():
+    config = dict(blocks=[(8, 4, 1), (8, 6, 2)], width=8, dropout=0)
+    size = dict(n_classes=3, image_size=16, in_channels=2)
+    model = networks.build("deeplab", **size, **config, rng=np.random.default_rng(0))
+    images = torch.randn(1, 2, 17, 12, 9)
+    logits = model.train()(images)
+    assert logits.shape == (1, 3, 17, 12, 9)
+    logits.square().mean().backward()
+    assert all(weights.grad.isfinite().all() for weights in model.parameters())

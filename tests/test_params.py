@@ -160,7 +160,7 @@ def test_contours_and_their_study_need_a_cohort(edited):
     def add(raw):
         raw["contours"]["torsi"] = raw["contours"]["torso"]
 
-    with pytest.raises(ValueError, match=r"contours\.torsi must be one of head, torso"):
+    with pytest.raises(ValueError, match=r"contours\.torsi must be .*torso, .* got 't"):
         edited(add)
     with pytest.raises(ValueError, match=r"threshold\.cohort must be one of torso"):
         edited(lambda raw: raw["threshold"].update(cohort="head"))
@@ -184,3 +184,42 @@ def test_a_scale_may_take_augmentation_away(edited):
     assert study.training.augmentation is None
     assert all(arm.training.augmentation is None for arm in study.arms.values())
     assert params.load(scale="tiny").threshold.training.augmentation.noise > 0
+
+
+# --- study `ace` ---
+
+
+@pytest.mark.parametrize(
+    "label, meant, message",
+    [
+        ("WMH", [], r"labels\.WMH must name some of the classes .* got none; correct"),
+        ("WMH", ["scar"], r"some of the classes background, .* got scar; correct the"),
+        ("WM", ["GM"], r"same in every cohort, got GM in wmh, but WM in tissue; give"),
+    ],
+)
+def test_what_labels_mean_must_make_sense(edited, label, meant, message):
+    def change(raw):
+        lesion = raw["ace"]["scenarios"]["wmh"]["tasks"]["lesion"]
+        lesion["labels"][label] = meant
+
+    with pytest.raises(ValueError, match=rf"\nace\.scenarios\.wmh\.tasks.*{message}"):
+        edited(change)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"inputs": ["T1w", "IR"]}, r"wmh\.inputs must .* got IR, which cohort wmh la"),
+        ({"test": "wmh"}, r"wmh\.inputs must .* got IR, which cohort wmh lacks; leave"),
+        ({"test": "mri"}, r"ace\.scenarios\.wmh\.test must be one of head, .* 'mri'"),
+        ({"inputs": []}, r"ace\.scenarios\.wmh\.inputs must .* at least 1 item"),
+    ],
+)
+def test_scenarios_need_cohorts_with_their_inputs(edited, change, message):
+    with pytest.raises(ValueError, match=message):
+        edited(lambda raw: raw["ace"]["scenarios"]["wmh"].update(change))
+
+
+def test_patches_need_a_number_of_steps(edited):
+    with pytest.raises(ValueError, match=r"ace\.arms\.\w+\.training\.steps_per_epoch"):
+        edited(lambda raw: raw["ace"]["training"].pop("steps_per_epoch"), "paper")

@@ -20,7 +20,7 @@ BIN = Path(sys.executable).parent
 STUDIES = ("sgl", "robust")
 STAGES = {"atlas@head", "labels@head", "noise@head", "phantoms", "report"}
 STAGES |= {f"{stage}@{study}" for stage in ("train", "study") for study in STUDIES}
-STAGES |= {"contours@torso", "train@threshold", "threshold"}
+STAGES |= {"contours@torso", "train@threshold", "threshold", "train@ace", "ace"}
 
 
 def run(*command, cwd, code=0):
@@ -73,7 +73,7 @@ def test_the_long_table_is_complete(line):
 
 
 def test_the_summary_names_files_that_exist(line):
-    for folder in (*STUDIES, "threshold", "phantoms"):
+    for folder in (*STUDIES, "threshold", "ace", "phantoms"):
         summary = json.loads((line / "reports" / folder / "summary.json").read_text())
         assert (line / "reports" / folder / summary["figure"]).exists()
         assert summary["answer"]

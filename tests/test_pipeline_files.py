@@ -19,7 +19,8 @@ ENTRY = {
     "train": "training",
 }
 # Wiring that hands values on but computes none of the results.
-WIRING = {"params", "sections", "settings", "workers", "stages", "cli", "__init__"}
+WIRING = {"params", "sections", "scenario_sections", "settings", "workers", "stages"}
+WIRING |= {"cli", "__init__"}
 
 
 def pipeline():

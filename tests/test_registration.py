@@ -8,6 +8,7 @@ from scipy import ndimage
 from noisyseg import (
     affine,
     blockmatching,
+    cli,
     deformation,
     displacements,
     registration,
@@ -314,3 +315,29 @@ def test_small_systems_are_solved(rng):
     found = deformation.solve(torch.from_numpy(right.T), torch.from_numpy(rows))
     wanted = np.linalg.solve(matrix, right[..., None])[..., 0].T
     np.testing.assert_allclose(found, wanted, rtol=1e-9)
+
+
+def test_the_command_writes_image_labels_and_field(texture, tmp_path, capsys):
+    moved = np.diag([1.0, 1, 1, 1])
+    moved[:3, 3] = 3, 2, 1
+    labels = Volume((texture > 0).astype(np.uint8), moved)
+    volume.write(tmp_path / "f.nii", grid(texture))
+    volume.write(tmp_path / "m.nii", Volume(texture, moved))
+    volume.write(tmp_path / "l.nii", labels)
+    names = {"fixed": "f.nii", "moving": "m.nii", "labels": "l.nii", "out": "w.nii.gz"}
+    given = [part for k, v in names.items() for part in (f"--{k}", str(tmp_path / v))]
+    assert cli.main(["register", *given]) == 0
+    assert len(capsys.readouterr().out.split()) == 3
+    there = volume.read_labels(tmp_path / "w_labels.nii.gz").data
+    assert np.mean(there != labels.data) < 0.01
+    field = displacements.read(tmp_path / "w_field.nii.gz")
+    assert error_mm(field, [3, 2, 1]) < 0.3
+
+
+def test_the_command_refuses_labels_of_another_grid(texture, tmp_path, capsys):
+    volume.write(tmp_path / "f.nii", grid(texture))
+    volume.write(tmp_path / "l.nii", grid(np.zeros((4, 4, 4), np.uint8)))
+    same = ["--fixed", str(tmp_path / "f.nii"), "--moving", str(tmp_path / "f.nii")]
+    rest = ["--labels", str(tmp_path / "l.nii"), "--out", str(tmp_path / "w.nii")]
+    assert cli.main(["register", *same, *rest]) == 2
+    assert "must" in capsys.readouterr().err and not (tmp_path / "w.nii").exists()

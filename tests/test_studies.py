@@ -53,8 +53,8 @@ def test_the_code_behind_a_training_is_in_its_hash(monkeypatch, module, counts):
 
 
 def test_what_the_hashed_modules_import_is_hashed_too():
-    made = *networks.NETWORKS.values(), *losses.LOSSES.values(), *losses.OF_SETS.values()
-    for module in {inspect.getmodule(part) for part in made}:
+    every = networks.NETWORKS | losses.LOSSES | losses.OF_SETS
+    for module in {inspect.getmodule(part) for part in every.values()}:
         text = inspect.getsource(module)
         assert set(re.findall(r"from noisyseg\.(\w+) import", text)) <= {"targets"}
 

@@ -30,6 +30,7 @@ def _parser():
     _add_check(commands)
     _add_label(commands)
     _add_segment(commands)
+    _add_register(commands)
     _add_stage(commands)
     return parser
 
@@ -70,6 +71,18 @@ def _add_segment(commands):
     _add_images(segment)
     segment.add_argument("--weights", type=Path, required=True, help="a run's folder")
     segment.set_defaults(run=_segment)
+
+
+def _add_register(commands):
+    register = commands.add_parser("register", help="bring a scan onto another one")
+    register.add_argument("--fixed", type=Path, required=True)
+    register.add_argument("--moving", type=Path, required=True, help="any modality")
+    register.add_argument("--labels", type=Path, help="of the moving scan")
+    register.add_argument(
+        "--out", type=Path, required=True, help="W: also writes W_field and W_labels"
+    )
+    register.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    register.set_defaults(run=_register)
 
 
 def _add_images(parser):
@@ -127,6 +140,29 @@ def _segment(arguments):
     device = workers.device(arguments.device)
     found = studies.segment_head(arguments.weights, images, device)
     _write_labels(found, t1, images[0], arguments)
+
+
+def _register(arguments):
+    """Write the warped scan, its field in mm (RAS+) and, if given, its labels."""
+    from noisyseg import displacements, registration, volume, workers
+
+    _check_ending(arguments.out, ".nii", ".nii.gz")
+    fixed, moving = map(volume.read_image, (arguments.fixed, arguments.moving))
+    labels = arguments.labels and volume.read_labels(arguments.labels)
+    if labels:
+        volume.check_same_grid(moving, labels, "moving", "labels")
+    device = workers.device(arguments.device)
+    field = registration.register(fixed, moving, device=device)
+    warped = {"": registration.warp(moving, field)}
+    if labels:
+        warped["_labels"] = registration.warp(labels, field, order=0)
+    bare, dot, ending = arguments.out.name.partition(".nii")
+    place = {key: arguments.out.with_name(f"{bare}{key}{dot}{ending}")
+             for key in (*warped, "_field")}  # fmt: skip
+    displacements.write(place["_field"], field)
+    for key, found in warped.items():
+        volume.write(place[key], found)
+    print(*place.values(), sep="\n")
 
 
 def _read_images(arguments):

@@ -8,10 +8,19 @@ from dataclasses import replace
 
 import numpy as np
 
-from noisyseg import brainweb, imagefiles, tissue_datasets, tumour_datasets, volume
+from noisyseg import (
+    annotated_bids,
+    brainweb,
+    crossmoda,
+    imagefiles,
+    tissue_datasets,
+    tumour_datasets,
+    volume,
+)
 from noisyseg.choices import check_choice, listed
 
 READERS = {
+    "bids": annotated_bids.read_bids,
     "mrbrains13": tissue_datasets.read_mrbrains13,
     "mrbrains18": tissue_datasets.read_mrbrains18,
     "wmh2017": tissue_datasets.read_wmh2017,
@@ -20,6 +29,8 @@ READERS = {
     "brats2012": tumour_datasets.read_brats2012,
     "brats2013": tumour_datasets.read_brats2013,
     "tumorsim": tumour_datasets.read_tumorsim,
+    "crossmoda_source": crossmoda.read_source,
+    "crossmoda_target": crossmoda.read_target,
 }
 # The labels of the study in the order of their values, and what the data sets call
 # them. "No lesion" is a label and no class: it can mean the background or any tissue.
@@ -185,7 +196,7 @@ def on_grid(found, grid, order):
     return volume.resample(found, grid, order=order)
 
 
-def recode(labels, case, groups=GROUPS, ignored=255):
+def recode(labels, case, groups=GROUPS, ignored=255, name="groups"):
     """Labels in the values of a study: the place of each name in `groups`.
 
     Parameters
@@ -197,6 +208,8 @@ def recode(labels, case, groups=GROUPS, ignored=255):
         Label of the study to classes of data sets; those under None are unknown.
     ignored : int
         Value of what is unknown, and of the ignore values of the data set.
+    name : str
+        What the error calls the groups.
 
     Returns
     -------
@@ -207,16 +220,16 @@ def recode(labels, case, groups=GROUPS, ignored=255):
     ValueError
         If a class that occurs is in no group.
     """
-    names = [name for name in groups if name is not None]
-    value_of = {c: names.index(name) for name in names for c in groups[name]}
+    wanted = [group for group in groups if group is not None]
+    value_of = {c: value for value, g in enumerate(wanted) for c in groups[g]}
     value_of |= dict.fromkeys(groups.get(None, ()), ignored)
     table = {}
     for value in map(int, np.unique(labels.data)):
         known = case.coding.classes.get(value)
         if value not in case.coding.ignore and known not in value_of:
             raise ValueError(
-                f"groups must say what {known!r} (value {value} of {case.subject}) is, "
-                f"got {listed(value_of, 20)}; add it to a group"
+                f"{name} must say what {known!r} (value {value} of {case.subject}) is, "
+                f"got {listed(value_of, 20)}; add it"
             )
         table[value] = ignored if value in case.coding.ignore else value_of[known]
     data = np.full(labels.shape, ignored, np.uint8)

@@ -48,9 +48,10 @@ def label_set_cross_entropy(logits, labels, *, sets, ignore_index=None):
         If a set is empty or names a class that there is not, a label has no set, or
         shapes do not fit.
     """
-    member = membership(sets, logits.shape[1]).to(logits.device)
-    target = check_set_labels(logits, labels, len(sets), ignore_index)
-    return _mean(_LabelSet.apply(_precise(logits), target, member), target)
+    member = membership(sets, logits.shape[1])
+    check_fit(logits, labels)
+    total, count = _LabelSet.apply(_precise(logits), labels, member, ignore_index)
+    return total / count.clamp(min=1)
 
 
 def patch_literal_cross_entropy(logits, labels, *, sets, ignore_index=None):
@@ -65,21 +66,20 @@ def patch_literal_cross_entropy(logits, labels, *, sets, ignore_index=None):
         As `label_set_cross_entropy`; each image of the batch is a patch. Class 0 is the
         background. Where a patch lacks no class, a set means all of them.
     """
-    member = membership(sets, logits.shape[1]).to(logits.device)
+    member = membership(sets, logits.shape[1])
     target = check_set_labels(logits, labels, len(sets), ignore_index)
-    values = [
-        _LabelSet.apply(
-            _precise(image[None]), label[None], _by_the_letter(member, label)
-        )
-        for image, label in zip(logits, target, strict=True)
+    parts = [
+        _LabelSet.apply(image, label, _by_the_letter(member, label), IGNORED)
+        for image, label in zip(_precise(logits).split(1), target.split(1), strict=True)
     ]
-    return _mean(torch.cat(values), target)
+    totals, counts = zip(*parts, strict=True)
+    return sum(totals) / sum(counts).clamp(min=1)
 
 
 def _by_the_letter(member, labels):
     """The table of one patch, whose sets hold what the patch lacks."""
     several = member.sum(1) > 1
-    seen = labels.unique()
+    seen = labels.unique().cpu()
     seen = seen[seen != IGNORED]
     present = member[seen[~several[seen]]].any(0)
     present[0] = True
@@ -161,6 +161,17 @@ def membership(sets, n_classes):
     return table
 
 
+def check_fit(logits, labels):
+    """Refuse labels (B, ...) that do not fit logits (B, C, ...) or are no integers."""
+    if labels.shape != logits.shape[:1] + logits.shape[2:]:
+        raise ValueError(
+            "labels must be (B, ...) for logits (B, C, ...), got "
+            f"{tuple(labels.shape)} for {tuple(logits.shape)}; give one label per pixel"
+        )
+    if labels.dtype.is_floating_point or labels.dtype == torch.bool:
+        raise TypeError(f"labels must be integers, got {labels.dtype}; convert them")
+
+
 def check_set_labels(logits, labels, n_labels, ignore_index):
     """Labels as int64 (B, ...), `IGNORED` where a pixel does not count.
 
@@ -169,13 +180,7 @@ def check_set_labels(logits, labels, n_labels, ignore_index):
     TypeError, ValueError
         If shapes do not fit, labels are no integers, or one has no set.
     """
-    if labels.shape != logits.shape[:1] + logits.shape[2:]:
-        raise ValueError(
-            "labels must be (B, ...) for logits (B, C, ...), got "
-            f"{tuple(labels.shape)} for {tuple(logits.shape)}; give one label per pixel"
-        )
-    if labels.dtype.is_floating_point or labels.dtype == torch.bool:
-        raise TypeError(f"labels must be integers, got {labels.dtype}; convert them")
+    check_fit(logits, labels)
     target = kept = labels.long()
     if ignore_index is not None:
         ignored = target == ignore_index
@@ -200,94 +205,66 @@ def single_classes(logits, labels, sets, ignore_index):
 
 
 class _LabelSet(torch.autograd.Function):
-    """The loss of every pixel (B, ...), with p_j - p_j [j in S] / p(S) at logit j.
+    """Summed loss of the pixels that count, and how many these are.
 
-    Sums over sets are products with their table. Image by image, so that the numbers
-    stay in the processor's cache.
+    The gradient at logit j is p_j - p_j [j in S] / p(S). Masks are numbers, 0 or 1, as
+    processors are slow with truth values. What is done for a label leaves the pixels of
+    all others as they are, so that each finds the softmax in its own.
     """
 
     @staticmethod
-    def forward(ctx, logits, target, member):
-        value = torch.empty_like(target, dtype=logits.dtype)
-        gradient = torch.empty_like(logits, memory_format=torch.contiguous_format)
-        step = max(len(logits), 1) if logits.is_cuda else 1
-        values, gradients = value.flatten(1), gradient.flatten(2)
-        flat, labels = logits.flatten(2), target.flatten(1)
-        for at in range(0, len(logits), step):
-            part = slice(at, at + step)
-            values[part] = _part(flat[part], labels[part], member, gradients[part])
-        ctx.save_for_backward(gradient)
-        return value
+    def forward(ctx, logits, labels, member, ignore_index):
+        prob = torch.empty_like(logits, memory_format=torch.contiguous_format)
+        torch.softmax(logits, 1, out=prob)  # and label by label the gradient
+        target = labels.to(logits.dtype)
+        here, inside = (
+            torch.empty_like(target),
+            torch.zeros_like(target),
+        )  # inside: p(S)
+        one = target.new_ones(())
+        if ignore_index is not None:
+            torch.eq(target, ignore_index, out=inside)
+            prob *= (one - inside).unsqueeze(1)
+        count = labels.numel() - inside.sum()
+        for label in set(range(len(member))) - {ignore_index}:
+            first, *others = member[label].nonzero()[:, 0].tolist()
+            torch.eq(target, label, out=here)
+            if not others:
+                inside.addcmul_(here, prob[:, first])
+                prob[:, first] -= here
+                continue
+            summed = sum((prob[:, c] for c in others), prob[:, first])
+            summed.clamp_(min=_LEAST)
+            inside.addcmul_(here, summed)
+            left = torch.addcdiv(one, here, summed, value=-1)  # 1 - [here] / p(S)
+            for c in (first, *others):
+                prob[:, c] *= left
+        value = inside.clamp_(min=_LEAST).log_().neg_()
+        if value.numel() and value.max() >= _FAR:
+            check_set_labels(logits, labels, len(member), ignore_index)
+            _repair(logits, labels, member, value, prob)
+        ctx.save_for_backward(prob)
+        ctx.mark_non_differentiable(count)
+        return value.sum(), count
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, outer):
+    def backward(ctx, outer, _):
         (gradient,) = ctx.saved_tensors
-        return gradient * outer.unsqueeze(1), None, None
-
-
-def _part(logits, target, member, prob):
-    """Loss (B, N) of some images, 0 where nothing counts; `prob` becomes its gradient.
-
-    Parameters
-    ----------
-    logits, prob : float tensors (B, C, N)
-    target : int64 tensor (B, N)
-    member : bool tensor (labels, C)
-    """
-    counts = target != IGNORED
-    known = target if counts.all() else target.masked_fill(~counts, 0)
-    place = member.int().argmax(1).take(known)  # the class, where there is one
-    torch.log_softmax(logits, 1, out=prob)
-    value = prob.gather(1, place.unsqueeze(1))[:, 0].neg_()
-    prob.exp_()
-    several = [
-        (member[label].nonzero()[:, 0].tolist(), known == label)
-        for label in torch.nonzero(member.sum(1) > 1)[:, 0].tolist()
-    ]
-    _take_sets(value, prob, several)
-    pull = torch.full_like(value, -1)
-    for _, here in several:
-        pull.masked_fill_(here, 0)
-    prob.scatter_add_(1, place.unsqueeze(1), pull.unsqueeze(1))
-    if known is not target:
-        value *= counts
-        prob *= counts.unsqueeze(1)
-    _repair(value, prob, logits, several)
-    return value
-
-
-def _take_sets(value, prob, several):
-    """Loss of the pixels of several classes; `prob` becomes its gradient there."""
-    factors = {}
-    for classes, here in several:
-        summed = prob[:, classes[0]].clone()
-        for c in classes[1:]:
-            summed += prob[:, c]
-        summed.clamp_(min=_LEAST)
-        torch.where(here, summed.log().neg_(), value, out=value)
-        lost = here / summed
-        for c in classes:
-            factors[c] = factors.get(c, 1) - lost
-    for c, factor in factors.items():
-        prob[:, c] *= factor
+        return gradient * outer, None, None, None
 
 
 _LEAST, _FAR = 1e-30, 60.0  # below e^-60 a sum needs logarithms, in float32
 
 
-def _repair(value, gradient, logits, several):
+def _repair(logits, labels, member, value, gradient):
     """Loss and gradient made exact where a set is next to impossible."""
-    if not value.numel() or value.max() < _FAR:
-        return
-    for classes, here in several:
-        image, pixel = torch.nonzero(here & (value >= _FAR), as_tuple=True)
-        if len(image):
-            rows = logits[image, :, pixel]
-            value[image, pixel] = rows.logsumexp(1) - rows[:, classes].logsumexp(1)
-            exact = rows.softmax(1)
-            exact[:, classes] -= rows[:, classes].softmax(1)
-            gradient[image, :, pixel] = exact
+    image, *pixel = torch.nonzero(value >= _FAR, as_tuple=True)
+    rows = logits[image, :, *pixel]
+    allowed = member.to(logits.device)[labels[image, *pixel].long()]
+    inside = rows.masked_fill(~allowed, -torch.inf)
+    value[image, *pixel] = rows.logsumexp(1) - inside.logsumexp(1)
+    gradient[image, :, *pixel] = rows.softmax(1) - inside.softmax(1)
 
 
 def _spread(member, target):

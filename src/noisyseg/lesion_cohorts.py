@@ -35,6 +35,12 @@ WMH_ALL = _table("background", "CSF", "GM", "WM", "WMH")
 TUMOUR_ALL = _table("background", "CSF", "GM", "WM", "oedema", "tumour")
 
 
+PATIENTS_ML = (5.0, 45.0)
+"""Median loads, young and old, of people who are seen because of their lesions."""
+VOLUNTEERS_ML = (0.3, 3.0)
+"""Those of a cohort that was taken for its tissues."""
+
+
 @dataclass(frozen=True)
 class Kind:
     """What a cohort shows, what is known of it, and what has been annotated."""
@@ -45,6 +51,7 @@ class Kind:
     lesion: str  # wmh, tumour or none
     truth: LabelTable
     annotation: LabelTable
+    load_ml: tuple[float, float] = PATIENTS_ML  # of hyperintensities, if there are any
 
 
 _TUMOUR_MR = ("T1w", "T1ce", "T2w", "FLAIR")
@@ -53,7 +60,9 @@ _WMH_SITES = ("utrecht", "singapore", "amsterdam")
 _TITLES = ("tissues annotated", "lesions annotated", "all annotated")
 
 KINDS = {
-    "tissue": Kind(_TITLES[0], _WMH_MR, ("utrecht",), "wmh", WMH_ALL, TISSUES),
+    "tissue": Kind(
+        _TITLES[0], _WMH_MR, ("utrecht",), "wmh", WMH_ALL, TISSUES, VOLUNTEERS_ML
+    ),
     "wmh": Kind(_TITLES[1], ("T1w", "FLAIR"), _WMH_SITES, "wmh", WMH_ALL, WMH_ONLY),
     "wmh_test": Kind(_TITLES[2], _WMH_MR, ("utrecht",), "wmh", WMH_ALL, WMH_ALL),
     "tumour_tissue": Kind(

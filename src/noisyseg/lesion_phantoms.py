@@ -105,7 +105,7 @@ def _write_subject(folder, name, kind, site, seed, grid):
     rng = np.random.default_rng(np.random.SeedSequence(seed[0], spawn_key=key))
     anatomy = heads.draw(rng)
     labels = heads.render(anatomy, grid.tissue_shape, grid.tissue_spacing_mm)
-    labels, drawn = _with_lesion(labels, what.lesion, anatomy.age, grid, rng)
+    labels, drawn = _with_lesion(labels, what, anatomy.age, grid, rng)
     _write_images(folder / name / "anat" / name, labels, (what, site), grid, rng)
     truth = true_classes(labels, what.truth, grid)
     for part, data in (("truth", truth), ("annotation", annotated(truth, what))):
@@ -116,12 +116,12 @@ def _write_subject(folder, name, kind, site, seed, grid):
     return row | _numbers("lesion", drawn) | _numbers("head", asdict(anatomy))
 
 
-def _with_lesion(labels, lesion, age, grid, rng):
+def _with_lesion(labels, what, age, grid, rng):
     """The tissue map with a lesion of the kind drawn into it, and its numbers."""
-    if lesion == "none":
+    if what.lesion == "none":
         return labels, {}
-    if lesion == "wmh":
-        drawn = lesions.draw(rng, age)
+    if what.lesion == "wmh":
+        drawn = lesions.draw(rng, age, what.load_ml)
         painted = lesions.paint(labels, drawn, grid.tissue_spacing_mm)
     else:
         drawn = tumours.draw(rng)

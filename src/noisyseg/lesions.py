@@ -30,21 +30,25 @@ class Hyperintensities:
     deep_mm3: float  # median volume of a deep lesion
 
 
-def draw(rng, age):
+def draw(rng, age, median_ml=(0.8, 24.0)):
     """Lesions of one random person: log-normal load, its median growing with age.
 
     Parameters
     ----------
     rng : np.random.Generator
     age : float
-        From 0 (young: median 0.8 mL) to 1 (old: median 24 mL), as `heads.Anatomy.age`.
+        From 0 (young) to 1 (old), as `heads.Anatomy.age`.
+    median_ml : (float, float)
+        Median load of the young and of the old.
 
     Returns
     -------
     Hyperintensities
         Of 0.3 to 60 mL.
     """
-    load_ml = 0.8 * 30.0**age * np.exp(0.6 * rng.standard_normal())
+    young_ml, old_ml = median_ml
+    load_ml = young_ml ** (1 - age) * old_ml**age
+    load_ml *= np.exp(0.6 * rng.standard_normal())
     load_ml = float(np.clip(load_ml, 0.3, 60.0))
     return Hyperintensities(
         seed=int(rng.integers(2**31)),

@@ -5,10 +5,16 @@ import inspect
 import torch
 
 from noisyseg.choices import check_choice
+from noisyseg.deeplab import DeepLab
 from noisyseg.transunet import TransUNet
 from noisyseg.unets import AdditiveUNet, unet
 
-NETWORKS = {"transunet": TransUNet, "unet": unet, "additive_unet": AdditiveUNet}
+NETWORKS = {
+    "transunet": TransUNet,
+    "unet": unet,
+    "additive_unet": AdditiveUNet,
+    "deeplab": DeepLab,
+}
 
 
 def build(name, *, n_classes, image_size, in_channels=1, rng=None, **config):

@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from noisyseg.scenario_sections import ScenarioStudy
 from noisyseg.sections import (
     Cohort,
     Compute,
@@ -36,6 +37,7 @@ class Params(Strict):
     sgl: Study
     robust: Study
     threshold: OrganStudy
+    ace: ScenarioStudy
 
     @property
     def studies(self):
@@ -59,6 +61,8 @@ class Params(Strict):
         for name, study in self.studies.items():
             _check_study(name, study, self)
         _check_organs("threshold", self.threshold, self)
+        for name, scenario in self.ace.scenarios.items():
+            _check_scenario(f"ace.scenarios.{name}", scenario, self)
         return self
 
 
@@ -93,6 +97,23 @@ def _check_organs(name, study, params):
     known = params.contours[study.cohort].structures
     for organ, structure in study.organs.items():
         _one_of(f"{name}.organs.{organ}", structure, known)
+
+
+def _check_scenario(name, scenario, params):
+    """Refuse cohorts that nobody has, and inputs that a cohort lacks."""
+    _one_of(f"{name}.test", scenario.test, params.cohorts)
+    needed = {scenario.test: set(scenario.inputs)}
+    for key, task in scenario.tasks.items():
+        _one_of(f"{name}.tasks.{key}.cohort", task.cohort, params.cohorts)
+        needed[scenario.test] |= set(task.inputs)
+        needed.setdefault(task.cohort, set()).update(scenario.inputs, task.inputs)
+    for cohort, inputs in needed.items():
+        lacks = sorted(inputs - set(params.cohorts[cohort].modalities))
+        if lacks:
+            raise ValueError(
+                f"{name}.inputs must be modalities that every cohort has, got "
+                f"{', '.join(lacks)}, which cohort {cohort} lacks; leave it out"
+            )
 
 
 def _one_of(where, value, known):
@@ -247,7 +268,7 @@ def _explain(fault):
     if fault["type"] == "missing":
         return f"{where} must be given, got nothing; add it"
     if fault["type"] == "value_error":
-        return str(fault["ctx"]["error"])
+        return f"{where}.{fault['ctx']['error']}".removeprefix(".")
     rule = fault["msg"].removeprefix("Input should be ")
     return f"{where} must be {rule}, got {fault['input']!r}; correct it"
 

@@ -37,11 +37,25 @@ class TorsoPhantoms(Strict):
     seed: int
 
 
+class LesionPhantoms(Strict):
+    """The default cohorts of study `ace`: how many heads of each kind, on which grid.
+
+    The kinds are those of `lesion_cohorts.KINDS`.
+    """
+
+    subjects: Annotated[dict[str, Count], Field(min_length=1)]
+    shape: tuple[Count, Count, Count]
+    spacing_mm: Positive
+    tissue_spacing_mm: Positive
+    seed: int
+
+
 class Data(Strict):
     """What `noisyseg data` makes."""
 
     head: HeadPhantoms
     torso: TorsoPhantoms
+    lesions: LesionPhantoms
 
 
 class Cohort(Strict):
@@ -49,7 +63,7 @@ class Cohort(Strict):
 
     folder: str
     reader: str
-    modalities: Annotated[list[str], Field(min_length=1)]
+    modalities: Annotated[tuple[str, ...], Field(min_length=1)]
     missing: Literal["stop", "skip"] = "stop"
 
 

@@ -8,10 +8,12 @@ import pandas as pd
 
 from noisyseg import (
     contours,
+    lesion_phantoms,
     noise,
     organs,
     phantoms,
     reporting,
+    scenarios,
     software,
     studies,
     torso_phantoms,
@@ -29,7 +31,9 @@ def run(stage, name, params):
         "labels": software.label_cohort,
         "noise": noise.corrupt_cohort,
         "contours": contours.deform_cohort,
-        "train": organs.train if name == organs.STUDY else studies.train,
+        "train": {organs.STUDY: organs.train, scenarios.STUDY: scenarios.train}.get(
+            name, studies.train
+        ),
         "notebook": run_notebook,
     }
     if stage == "report":
@@ -39,7 +43,7 @@ def run(stage, name, params):
 
 
 def make_data(params, folder, labelmaps=None, coding=None):
-    """Make all cohorts: heads, atlas heads, torsos; the folder appears when whole.
+    """Make all cohorts: heads, torsos, lesions; the folder appears when whole.
 
     Parameters
     ----------
@@ -61,10 +65,14 @@ def make_data(params, folder, labelmaps=None, coding=None):
         for name, subjects in zip(("head", "atlas"), numbers, strict=True):
             write(part / name, subjects=subjects, **settings)
             settings["seed"] += 1  # other heads than the subjects
+        shared = {"workers": params.compute.workers}
         torso = params.data.torso.model_dump()
-        torso_phantoms.write_cohort(
-            part / "torso", workers=params.compute.workers, **torso
-        )
+        torso_phantoms.write_cohort(part / "torso", **torso, **shared)
+        lesions = params.data.lesions.model_dump()
+        for kind, n in lesions.pop("subjects").items():
+            folder = part / "lesions" / kind
+            how = {"kind": kind, "subjects": n, **lesions, **shared}
+            lesion_phantoms.write_cohort(folder, **how)
 
 
 def run_notebook(params, name):
@@ -104,7 +112,7 @@ def write_index(params):
     readme = Path("README.md")
     reporting.write_text(readme, reporting.fill(readme.read_text(), Path()))
     parts = ["# noisyseg", _INTRODUCTION]
-    for name in ["phantoms", *params.studies, organs.STUDY]:
+    for name in ["phantoms", *params.studies, organs.STUDY, scenarios.STUDY]:
         summary = json.loads((REPORTS / name / "summary.json").read_text())
         page, figure = f"{name}/{name}.html", f"{name}/{summary['figure']}"
         parts += [

@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 HISTORY = "history.csv"
+WATCHED = ("epoch", "train_loss", "validation_loss", "validation_dice")
 INCIDENTAL = {"device", "checkpoint_every_steps", "checkpoint_every_s"}
 
 
@@ -116,7 +117,8 @@ def fit(model, loss, train, validation, settings, folder, *, description, warmup
                 scores = validate(model, loss, validation, settings, device)
                 close_epoch(progress, plan, rate, scores)
                 write_history(folder, progress.history)
-                bar.set_postfix(progress.history[-1])
+                last = progress.history[-1]
+                bar.set_postfix({key: last[key] for key in WATCHED})
             if clock.is_due(progress.step) and progress.step < plan.n_steps:
                 checkpoints.save(folder, record, learner, optimiser, progress)
         bar.close()
