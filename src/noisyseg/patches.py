@@ -55,6 +55,9 @@ class Patches:
         How many patches there are.
     seed : int
         Patch i depends on the cases, `size`, `seed` and i alone.
+    told : tuple of int, optional
+        What is told for each label; default the label itself. It decides about the
+        labels that `batch` gives, not about which patches are drawn.
 
     Raises
     ------
@@ -66,6 +69,7 @@ class Patches:
     size: int
     count: int
     seed: int
+    told: tuple[int, ...] | None = None
     _centres: dict = field(init=False, repr=False, compare=False)
 
     def __post_init__(self):
@@ -83,7 +87,12 @@ class Patches:
     def batch(self, indices, device):
         """Images (B, C, size, size, size) and labels (B, size, ...), on `device`."""
         images, labels = zip(*(self._patch(int(i)) for i in indices), strict=True)
-        return torch.stack(images).to(device), torch.stack(labels).to(device)
+        labels = torch.stack(labels)
+        if self.told is not None:
+            lookup = torch.full((256,), UNKNOWN, dtype=torch.uint8)
+            lookup[: len(self.told)] = torch.tensor(self.told, dtype=torch.uint8)
+            labels = lookup[labels.long()]
+        return torch.stack(images).to(device), labels.to(device)
 
     def all(self):
         """All of them at once, as `Slices`."""
@@ -96,7 +105,7 @@ class Patches:
     def fingerprint(self):
         """Hash of the cases and of what decides which patches are drawn."""
         digest = hashlib.blake2b(digest_size=16)
-        digest.update(str((self.size, self.count, self.seed)).encode())
+        digest.update(str((self.size, self.count, self.seed, self.told)).encode())
         for case in self.cases:
             about = (case.name, case.cohort, tuple(case.images.shape))
             digest.update(str(about).encode())

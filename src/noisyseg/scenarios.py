@@ -202,10 +202,11 @@ def train_run(params, run):
     update = {"epochs": epochs, "seed": run.seed, "device": params.compute.device}
     settings = arm.training.model_copy(update=update)
     n_patches = settings.epochs * settings.steps_per_epoch * settings.batch_size
+    told = _told(arm, taught)
     training.fit_anew(
         partial(_fresh, network, arm.loss, _sets(arm, taught), run.seed),
-        train=patches.Patches(seen, study.patch_size, n_patches, run.seed),
-        validation=_validation(seen, watched, study),
+        train=patches.Patches(seen, study.patch_size, n_patches, run.seed, told),
+        validation=_validation(seen, watched, study, told),
         settings=settings,
         folder=run.folder,
         description={"network": network, "loss": arm.loss, "sets": taught.sets},
@@ -217,20 +218,27 @@ def _sets(arm, taught):
     return taught.sets if arm.loss.get("name") in losses.OF_SETS else None
 
 
+def _told(arm, taught):
+    """What a loss that knows no sets is told for each number: background for a set."""
+    if _sets(arm, taught) is not None:
+        return None
+    return tuple(s[0] if len(s) == 1 else 0 for s in taught.sets)
+
+
 def _fresh(network, loss, sets, seed):
     model = networks.build(**network, rng=np.random.default_rng(seed))
     return {"model": model, "loss": losses.build(**loss, sets=sets, ignore_index=255)}
 
 
-def _validation(seen, watched, study):
+def _validation(seen, watched, study, told):
     """The same patches for all that learn from the same cases, or none."""
     count = study.validation_patches
-    found = patches.Patches(watched or seen, study.patch_size, count, 0).all()
+    found = patches.Patches(watched or seen, study.patch_size, count, 0, told).all()
     return found if watched else found.none()
 
 
 def load_cases(params, run):
-    """Training and validation cases of a training, its labels as the loss takes them.
+    """Training and validation cases of a training, the same for every arm.
 
     Returns
     -------
@@ -239,14 +247,9 @@ def load_cases(params, run):
     study = params.ace
     scenario, seen, watched = study.scenarios[run.scenario], (), ()
     taught = lesson(scenario, run.task)
-    literal = _sets(study.arms[run.arm], taught) is None
     for task in taught.tasks:
         about = scenario.tasks[task]
         numbers = {name: taught.numbers[name] for name in about.labels}
-        if literal:
-            numbers = {
-                k: n if n < len(taught.classes) else 0 for k, n in numbers.items()
-            }
         where = params.cohorts[about.cohort]
         cases = _load_cohort(where, about.cohort, taught.inputs, tuple(numbers.items()))
         n_seen = len(cases) - _number_watched(len(cases), study.validation)
