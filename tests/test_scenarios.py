@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 import torch
 
-from noisyseg import params, scenario_scores, scenarios, training
+from noisyseg import (
+    labelsets,
+    params,
+    scenario_scores,
+    scenario_sections,
+    scenarios,
+    training,
+)
 from noisyseg.lesion_cohorts import TISSUES, WMH_ALL, WMH_ONLY, annotated, kind_of
 from noisyseg.patches import Case
 
@@ -121,6 +128,20 @@ def test_arms_see_the_same_patches_but_naive_ones_are_told_background(
     for arm, wanted in {"naive_ce": naive, "ace_dice": labels}.items():
         assert torch.equal(batches[arm][0], images)
         assert torch.equal(batches[arm][1], wanted)
+
+
+def test_a_warmup_mixes_dice_into_the_arms_own_loss(data, monkeypatch):
+    loaded, seen = small(data), {}
+    arm = loaded.ace.arms["ace"].model_copy(
+        update={"warmup": scenario_sections.DiceWarmup(epochs=1, dice=0.5)}
+    )
+    study = loaded.ace.model_copy(update={"arms": {**loaded.ace.arms, "ace": arm}})
+    monkeypatch.setattr(training, "fit_anew", lambda fresh, **how: seen.update(fresh()))
+    loaded = loaded.model_copy(update={"ace": study})
+    scenarios.train_run(loaded, only(loaded, "ace"))
+    first, epochs = seen["warmup"]
+    assert epochs == 1 and first.first.func is seen["loss"].func
+    assert first.second.func is labelsets.marginal_dice
 
 
 def test_networks_of_one_task_see_its_cohort_with_all_its_inputs(data):

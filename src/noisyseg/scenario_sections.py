@@ -56,6 +56,13 @@ class Scenario(Strict):
         return numbers, sets
 
 
+class DiceWarmup(Strict):
+    """First epochs in which a share of (marginal) Dice is mixed into every loss."""
+
+    epochs: Count
+    dice: Annotated[float, Field(gt=0, le=1)]
+
+
 class ScenarioArm(Strict):
     """How networks learn from several tasks.
 
@@ -69,6 +76,7 @@ class ScenarioArm(Strict):
     loss: dict[str, Any]
     network: dict[str, Any]
     training: TrainingSettings
+    warmup: DiceWarmup | None = None
     seeds: Annotated[list[int], Field(min_length=1)]
 
 
@@ -89,6 +97,7 @@ class ScenarioStudy(Strict):
     metrics: Annotated[list[Literal["dice", "hd95_mm"]], Field(min_length=1)]
     network: dict[str, Any]
     training: TrainingSettings
+    warmup: DiceWarmup | None = None
     seeds: Annotated[list[int], Field(min_length=1)]
     scenarios: Annotated[dict[str, Scenario], Field(min_length=1)]
     arms: Annotated[dict[str, ScenarioArm], Field(min_length=1)]

@@ -198,18 +198,21 @@ def train_run(params, run):
         "image_size": study.patch_size,
         "in_channels": len(taught.inputs),
     }
-    epochs = max(1, round(scenario.length * arm.training.epochs))
-    update = {"epochs": epochs, "seed": run.seed, "device": params.compute.device}
-    settings = arm.training.model_copy(update=update)
+    settings, warmup = _timing(params, run)
     n_patches = settings.epochs * settings.steps_per_epoch * settings.batch_size
     told = _told(arm, taught)
     training.fit_anew(
-        partial(_fresh, network, arm.loss, _sets(arm, taught), run.seed),
+        partial(_fresh, network, arm.loss, _sets(arm, taught), warmup, run.seed),
         train=patches.Patches(seen, study.patch_size, n_patches, run.seed, told),
         validation=_validation(seen, watched, study, told),
         settings=settings,
         folder=run.folder,
-        description={"network": network, "loss": arm.loss, "sets": taught.sets},
+        description={
+            "network": network,
+            "loss": arm.loss,
+            "warmup": warmup,
+            "sets": taught.sets,
+        },
     )
 
 
@@ -225,9 +228,31 @@ def _told(arm, taught):
     return tuple(s[0] if len(s) == 1 else 0 for s in taught.sets)
 
 
-def _fresh(network, loss, sets, seed):
+def _timing(params, run):
+    """Settings of a training, and its warm-up: (share of Dice, epochs) or None."""
+    study, arm = params.ace, params.ace.arms[run.arm]
+    length = study.scenarios[run.scenario].length
+
+    def scaled(epochs):
+        return max(1, round(length * epochs))
+
+    update = {
+        "epochs": scaled(arm.training.epochs),
+        "seed": run.seed,
+        "device": params.compute.device,
+    }
+    warmup = arm.warmup and (arm.warmup.dice, scaled(arm.warmup.epochs))
+    return arm.training.model_copy(update=update), warmup
+
+
+def _fresh(network, loss, sets, warmup, seed):
     model = networks.build(**network, rng=np.random.default_rng(seed))
-    return {"model": model, "loss": losses.build(**loss, sets=sets, ignore_index=255)}
+    build = partial(losses.build, sets=sets, ignore_index=patches.UNKNOWN)
+    parts = {"model": model, "loss": build(**loss)}
+    if warmup is not None:
+        dice, epochs = warmup
+        parts["warmup"] = build(**(loss | {"dice": dice})), epochs
+    return parts
 
 
 def _validation(seen, watched, study, told):
