@@ -7,7 +7,6 @@ made of such a cohort: tissues, lesions, or both. Heads are whole, nothing is st
 A tree appears under its name only when whole; the same seed gives the same bytes.
 """
 
-import json
 from dataclasses import asdict
 from functools import partial
 from itertools import cycle
@@ -15,10 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from noisyseg import heads, lesion_physics, lesions, tumours, volume
+from noisyseg import bids_trees, heads, lesion_physics, lesions, tumours, volume
 from noisyseg.grids import Grid
 from noisyseg.lesion_cohorts import KINDS, annotated, kind_of, true_classes
-from noisyseg.workers import run_parallel, whole_folder
 
 
 def write_cohort(
@@ -74,7 +72,19 @@ def write_cohort(
         partial(_write_subject, kind=kind, site=site, seed=(seed, k), grid=grid)
         for k, site in zip(range(subjects), cycle(sites), strict=False)
     ]
-    return _write_tree(Path(folder), jobs, what, workers)
+    title = f"Digital heads with lesions, {what.title}"
+    return bids_trees.write_tree(
+        Path(folder),
+        jobs,
+        title=title,
+        readme=(
+            f"{title}: simulated {', '.join(what.modalities)}, made by noisyseg.\n"
+            "derivatives/truth has all classes; derivatives/annotation has those that "
+            "are\nannotated in this cohort. Their dseg.tsv name the values.\n"
+        ),
+        tables={"truth": what.truth, "annotation": what.annotation},
+        workers=workers,
+    )
 
 
 def _sites(kind, what, names):
@@ -140,7 +150,7 @@ def _write_images(stem, labels, how, grid, rng):
         image = lesion_physics.acquire(labels, protocol, grid, factors, rng)
         path = stem.with_name(f"{stem.name}_{modality}")
         volume.write(f"{path}.nii", volume.Volume(image, grid.affine))
-        _write_json(Path(f"{path}.json"), _sidecar(protocol, site))
+        bids_trees.write_json(Path(f"{path}.json"), _sidecar(protocol, site))
 
 
 def _sidecar(protocol, site):
@@ -176,44 +186,3 @@ def _numbers(prefix, drawn):
             name = f"{prefix}_{key}_{axis}" if many else f"{prefix}_{key}"
             row[name] = round(number, 4)
     return row
-
-
-def _write_tree(folder, jobs, what, workers):
-    """Runs the jobs into a folder that gets its name when all is there."""
-    title = f"Digital heads with lesions, {what.title}"
-    names = [f"sub-{k + 1:02d}" for k in range(len(jobs))]
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with whole_folder(folder) as part:
-        tasks = [(job, part, name) for job, name in zip(jobs, names, strict=True)]
-        rows = run_parallel(_do, tasks, workers=workers, title=title)
-        _write_descriptions(part, title, rows, what)
-    return folder
-
-
-def _do(job, part, name):
-    return job(part, name)
-
-
-def _write_descriptions(folder, title, rows, what):
-    """The small files that make the folder a BIDS data set with two derivatives."""
-    about = {"Name": title, "BIDSVersion": "1.8.0"}
-    _write_json(folder / "dataset_description.json", about | {"DatasetType": "raw"})
-    about |= {"DatasetType": "derivative", "GeneratedBy": [{"Name": "noisyseg"}]}
-    for part, table in (("truth", what.truth), ("annotation", what.annotation)):
-        home = folder / "derivatives" / part
-        name = {"Name": f"{title}: {part}"}
-        _write_json(home / "dataset_description.json", about | name)
-        table.write(home / "dseg.tsv")
-    (folder / "README").write_text(
-        f"{title}: simulated {', '.join(what.modalities)}, made by noisyseg.\n"
-        "derivatives/truth has all classes; derivatives/annotation has those that are\n"
-        "annotated in this cohort. Their dseg.tsv name the values.\n"
-    )
-    lines = ["\t".join(rows[0])]
-    lines += ["\t".join(str(v) for v in row.values()) for row in rows]
-    (folder / "participants.tsv").write_text("\n".join(lines) + "\n")
-
-
-def _write_json(path, content):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=2) + "\n")

@@ -6,16 +6,14 @@ The tissue map is drawn (`write_cohort`) or a label map (`write_from_labelmaps`)
 A tree appears under its name only when whole; the same seed gives the same bytes.
 """
 
-import json
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from noisyseg import heads, labelmaps, labeltables, physics, volume
+from noisyseg import bids_trees, heads, labelmaps, labeltables, physics, volume
 from noisyseg.grids import Grid
-from noisyseg.workers import run_parallel, whole_folder
 
 SEQUENCES = {"T1w": physics.T1W, "T2w": physics.T2W}
 
@@ -81,7 +79,7 @@ def _write_subject(folder, name, tissues, grid, rng):
         image = physics.acquire(tissues, sequence, *spacings, rng)
         stem = folder / name / "anat" / f"{name}_{suffix}"
         volume.write(f"{stem}.nii", volume.Volume(image, grid.affine))
-        _write_json(Path(f"{stem}.json"), _sidecar(sequence))
+        bids_trees.write_json(Path(f"{stem}.json"), _sidecar(sequence))
     truth = physics.truth(tissues, grid.tissue_spacing_mm, grid.spacing_mm)
     path = folder / "derivatives" / "truth" / name / "anat" / f"{name}_dseg.nii"
     volume.write(path, volume.Volume(truth, grid.affine))
@@ -100,43 +98,19 @@ def _sidecar(sequence):
     return {"Modality": "MR", "MagneticFieldStrength": 3, **fields}
 
 
-def _write_tree(folder, jobs, title, count):
-    """Runs the jobs into a folder that gets its name when all is there."""
-    names = [f"sub-{k + 1:02d}" for k in range(len(jobs))]
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with whole_folder(folder) as part:
-        tasks = [(job, part, name) for job, name in zip(jobs, names, strict=True)]
-        rows = run_parallel(_do, tasks, workers=count, title=title)
-        _write_descriptions(part, title, rows)
-    return folder
-
-
-def _do(job, part, name):
-    return job(part, name)
-
-
-def _write_descriptions(folder, title, rows):
-    """The small files that make the folder a BIDS data set with its derivative."""
-    truth = folder / "derivatives" / "truth"
-    about = {"Name": title, "BIDSVersion": "1.8.0", "DatasetType": "raw"}
-    _write_json(folder / "dataset_description.json", about)
-    maker = {"GeneratedBy": [{"Name": "noisyseg"}]}
-    about = {"Name": f"{title}: truth", "BIDSVersion": "1.8.0"}
-    about |= {"DatasetType": "derivative"} | maker
-    _write_json(truth / "dataset_description.json", about)
-    labeltables.HEAD.write(truth / "dseg.tsv")
-    (folder / "README").write_text(
-        f"{title}: simulated T1w and T2w images with known truth, made by noisyseg.\n"
-        "Nine classes in derivatives/truth, named in derivatives/truth/dseg.tsv.\n"
+def _write_tree(folder, jobs, title, workers):
+    return bids_trees.write_tree(
+        folder,
+        jobs,
+        title=title,
+        readme=(
+            f"{title}: simulated T1w and T2w images with known truth, made by "
+            "noisyseg.\nNine classes in derivatives/truth, named in "
+            "derivatives/truth/dseg.tsv.\n"
+        ),
+        tables={"truth": labeltables.HEAD},
+        workers=workers,
     )
-    lines = ["\t".join(rows[0])]
-    lines += ["\t".join(str(v) for v in row.values()) for row in rows]
-    (folder / "participants.tsv").write_text("\n".join(lines) + "\n")
-
-
-def _write_json(path, content):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def write_from_labelmaps(

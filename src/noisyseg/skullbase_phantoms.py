@@ -8,18 +8,16 @@ lies beside either. A tree appears under its name only when whole; the same seed
 the same bytes.
 """
 
-import json
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from noisyseg import skullbase_heads, skullbase_physics, volume
+from noisyseg import bids_trees, skullbase_heads, skullbase_physics, volume
 from noisyseg.choices import check_choice
 from noisyseg.skullbase_grids import SlabGrid
 from noisyseg.skullbase_tissues import TABLE
-from noisyseg.workers import run_parallel, whole_folder
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,22 @@ def write_cohort(
         partial(_write_subject, kind=kind, seed=(seed, k), grid=grid)
         for k in range(subjects)
     ]
-    return _write_tree(Path(folder), jobs, KINDS[kind], workers)
+    what = KINDS[kind]
+    title = f"Digital skull bases, {what.title}"
+    known = "has them too" if what.annotated else "has none, as of the real cohort"
+    return bids_trees.write_tree(
+        Path(folder),
+        jobs,
+        title=title,
+        readme=(
+            f"{title}: simulated {what.modality} images, made by noisyseg.\n"
+            "derivatives/truth has the schwannoma and both cochleas of everybody;\n"
+            f"derivatives/annotation {known}. dseg.tsv names the values.\n"
+        ),
+        tables={"truth": TABLE, "annotation": TABLE},
+        workers=workers,
+        digits=3,
+    )
 
 
 def _write_subject(folder, name, kind, seed, grid):
@@ -104,7 +117,7 @@ def _write_subject(folder, name, kind, seed, grid):
     image = skullbase_physics.acquire(labels, protocol, grid.ratios, rng)
     stem = folder / name / "anat" / f"{name}_{what.modality}"
     volume.write(f"{stem}.nii", volume.Volume(image, grid.affine))
-    _write_json(Path(f"{stem}.json"), _sidecar(protocol))
+    bids_trees.write_json(Path(f"{stem}.json"), _sidecar(protocol))
     truth = skullbase_physics.true_classes(labels, grid.ratios)
     for part in ("truth", "annotation") if what.annotated else ("truth",):
         path = folder / "derivatives" / part / name / "anat" / f"{name}_dseg.nii"
@@ -149,45 +162,3 @@ def _sidecar(protocol):
     if protocol.contrast:
         fields["ContrastBolusIngredient"] = "GADOLINIUM"
     return fields
-
-
-def _write_tree(folder, jobs, what, workers):
-    """Runs the jobs into a folder that gets its name when all is there."""
-    title = f"Digital skull bases, {what.title}"
-    names = [f"sub-{k + 1:03d}" for k in range(len(jobs))]
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with whole_folder(folder) as part:
-        tasks = [(job, part, name) for job, name in zip(jobs, names, strict=True)]
-        rows = run_parallel(_do, tasks, workers=workers, title=title)
-        _write_descriptions(part, title, rows, what)
-    return folder
-
-
-def _do(job, part, name):
-    return job(part, name)
-
-
-def _write_descriptions(folder, title, rows, what):
-    """The small files that make the folder a BIDS data set with two derivatives."""
-    about = {"Name": title, "BIDSVersion": "1.8.0"}
-    _write_json(folder / "dataset_description.json", about | {"DatasetType": "raw"})
-    about |= {"DatasetType": "derivative", "GeneratedBy": [{"Name": "noisyseg"}]}
-    for part in ("truth", "annotation"):
-        home = folder / "derivatives" / part
-        name = {"Name": f"{title}: {part}"}
-        _write_json(home / "dataset_description.json", about | name)
-        TABLE.write(home / "dseg.tsv")
-    known = "has them too" if what.annotated else "has none, as of the real cohort"
-    (folder / "README").write_text(
-        f"{title}: simulated {what.modality} images, made by noisyseg.\n"
-        "derivatives/truth has the schwannoma and both cochleas of everybody;\n"
-        f"derivatives/annotation {known}. dseg.tsv names the values.\n"
-    )
-    lines = ["\t".join(rows[0])]
-    lines += ["\t".join(str(v) for v in row.values()) for row in rows]
-    (folder / "participants.tsv").write_text("\n".join(lines) + "\n")
-
-
-def _write_json(path, content):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=2) + "\n")
