@@ -16,11 +16,12 @@ ENTRY = {
     "labels": "software",
     "noise": "noise",
     "contours": "contours",
+    "propagate": "borrowing",
     "train": "training",
 }
 # Wiring that hands values on but computes none of the results.
 WIRING = {"params", "sections", "scenario_sections", "settings", "workers", "stages"}
-WIRING |= {"cli", "__init__"}
+WIRING |= {"domain_sections", "cli", "__init__"}
 
 
 def pipeline():

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from noisyseg import (
+    datasets,
     labelsets,
     params,
     scenario_scores,
@@ -292,14 +293,14 @@ def test_a_case_without_a_shared_sequence_is_refused_or_left_out(data):
     where = small(data).cohorts["wmh"]
     message = r"sub-1 of cohort wmh must have T1w, FLAIR and labels, got no FLAIR; add"
     with pytest.raises(FileNotFoundError, match=message):
-        scenarios.cases_of(where, "wmh", ["T1w", "FLAIR"])
+        datasets.cases_of(where, "wmh", ["T1w", "FLAIR"])
     with pytest.raises(FileNotFoundError, match=r"sub-2 of cohort wmh .* no labels"):
-        scenarios.cases_of(where, "wmh", ["T1w"])
+        datasets.cases_of(where, "wmh", ["T1w"])
     skipping = where.model_copy(update={"missing": "skip"})
-    (kept,) = scenarios.cases_of(skipping, "wmh", ["T1w", "FLAIR"])
+    (kept,) = datasets.cases_of(skipping, "wmh", ["T1w", "FLAIR"])
     assert kept.subject == "sub-0"
     with pytest.raises(FileNotFoundError, match="cohort wmh must have cases with IR"):
-        scenarios.cases_of(skipping, "wmh", ["IR"])
+        datasets.cases_of(skipping, "wmh", ["IR"])
 
 
 def test_a_wrong_loss_is_refused_before_any_training(data):

@@ -76,7 +76,7 @@ def test_a_volume_depends_on_its_number_alone(cases):
 
 @pytest.mark.parametrize("features, channels", [("raw", 1), ("mind", 12)])
 def test_channels_are_those_of_the_features(cases, features, channels):
-    found = Volumes(*cases, 5, 0, features).unchanged()
+    found = volumes.described(*cases, features)
     assert found.images.shape == (3, channels, 16, 14, 12) and len(found) == 3
 
 

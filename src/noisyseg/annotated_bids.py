@@ -10,14 +10,22 @@ from noisyseg import labeltables
 from noisyseg.casefiles import Case, Coding, image_files, subject_name
 
 ANNOTATION = "derivatives/annotation"
+TRUTH = "derivatives/truth"
 
 
-def read_bids(folder):
+def read_truth(folder):
+    """The cases of a digital cohort with its truth in place of its annotation."""
+    return read_bids(folder, TRUTH)
+
+
+def read_bids(folder, derivative=ANNOTATION):
     """The cases of a BIDS tree with its annotation; each session is one.
 
     Parameters
     ----------
     folder : str or Path
+    derivative : str
+        The folder of the annotation in it.
 
     Returns
     -------
@@ -34,13 +42,13 @@ def read_bids(folder):
     images, annotation = {}, {}
     for place, path in image_files(folder):
         part, kind = images, place.name.rsplit("_", 1)[-1]
-        if place.is_relative_to(ANNOTATION):
-            part, place = annotation, place.relative_to(ANNOTATION)
+        if place.is_relative_to(derivative):
+            part, place = annotation, place.relative_to(derivative)
         if place.parts[0].startswith("sub-") and place.parent.name == "anat":
             subject = subject_name(place.parent.parent, folder)
             if part is images or kind == "dseg":
                 _add(part.setdefault(subject, {}), subject, kind, path)
-    table = labeltables.read(Path(folder) / ANNOTATION / "dseg.tsv")
+    table = labeltables.read(Path(folder) / derivative / "dseg.tsv")
     coding = Coding(dict(enumerate(table.names)))
     every = tuple(sorted({m for found in images.values() for m in found}))
     return [

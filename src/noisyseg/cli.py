@@ -94,7 +94,8 @@ def _add_images(parser):
 
 def _add_stage(commands):
     stage = commands.add_parser("stage", help="run one stage of dvc.yaml")
-    names = ("atlas", "labels", "noise", "contours", "train", "notebook", "report")
+    names = ("atlas", "labels", "noise", "contours", "propagate", "train")
+    names += ("notebook", "report")
     stage.add_argument("stage", choices=names)
     stage.add_argument("name", nargs="?", help="cohort, study or notebook")
     stage.set_defaults(run=_stage)

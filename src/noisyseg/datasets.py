@@ -21,6 +21,7 @@ from noisyseg.choices import check_choice, listed
 
 READERS = {
     "bids": annotated_bids.read_bids,
+    "bids_truth": annotated_bids.read_truth,
     "mrbrains13": tissue_datasets.read_mrbrains13,
     "mrbrains18": tissue_datasets.read_mrbrains18,
     "wmh2017": tissue_datasets.read_wmh2017,
@@ -93,6 +94,46 @@ def read(folder, reader, classes=None):
     return [
         replace(case, coding=replace(case.coding, classes=classes)) for case in cases
     ]
+
+
+def cases_of(where, cohort, inputs, *, labelled=True):
+    """The cases of a cohort that have all the inputs and, if wanted, labels.
+
+    Parameters
+    ----------
+    where : sections.Cohort
+    cohort : str
+        Its name, for errors.
+    inputs : sequence of str
+    labelled : bool
+
+    Returns
+    -------
+    list of Case
+
+    Raises
+    ------
+    FileNotFoundError
+        If one has not, and the cohort's `missing` is ``stop``; or if none has.
+    """
+    wanted = ", ".join(inputs) + (" and labels" if labelled else "")
+    kept = []
+    for case in read(where.folder, where.reader):
+        lacks = [name for name in inputs if name not in case.images]
+        lacks += ["labels"] if labelled and "reference" not in case.labels else []
+        if lacks and where.missing == "stop":
+            raise FileNotFoundError(
+                f"{case.subject} of cohort {cohort} must have {wanted}, got no "
+                f"{', no '.join(lacks)}; add the files, leave the case out, or set "
+                "missing: skip"
+            )
+        kept += [] if lacks else [case]
+    if not kept:
+        raise FileNotFoundError(
+            f"cohort {cohort} must have cases with {wanted}, got none in "
+            f"{where.folder}; add the files"
+        )
+    return kept
 
 
 def load(case, modalities=None, rater="reference"):

@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from noisyseg.domain_sections import REFERENCE, DomainStudy, Propagation
 from noisyseg.scenario_sections import ScenarioStudy
 from noisyseg.sections import (
     Cohort,
@@ -34,10 +35,12 @@ class Params(Strict):
     labels: dict[str, Labels]
     noise: dict[str, Noise] = Field(default_factory=dict)
     contours: dict[str, ContourNoise]
+    propagation: dict[str, Propagation]
     sgl: Study
     robust: Study
     threshold: OrganStudy
     ace: ScenarioStudy
+    mind: DomainStudy
 
     @property
     def studies(self):
@@ -63,6 +66,9 @@ class Params(Strict):
         _check_organs("threshold", self.threshold, self)
         for name, scenario in self.ace.scenarios.items():
             _check_scenario(f"ace.scenarios.{name}", scenario, self)
+        for name, settings in self.propagation.items():
+            _check_propagation(f"propagation.{name}", name, settings, self)
+        _check_domains("mind", self.mind, self)
         return self
 
 
@@ -114,6 +120,29 @@ def _check_scenario(name, scenario, params):
                 f"{name}.inputs must be modalities that every cohort has, got "
                 f"{', '.join(lacks)}, which cohort {cohort} lacks; leave it out"
             )
+
+
+def _check_propagation(where, name, settings, params):
+    """Refuse cohorts that nobody has, and classes other than those of the study."""
+    _one_of(where, name, params.cohorts)
+    _one_of(f"{where}.source", settings.source, params.cohorts)
+    if settings.truth is not None:
+        _one_of(f"{where}.truth", settings.truth, params.cohorts)
+    if settings.classes != params.mind.classes:
+        raise ValueError(
+            f"{where}.classes must be those of mind, {', '.join(params.mind.classes)}, "
+            f"got {', '.join(settings.classes)}; use the same list"
+        )
+
+
+def _check_domains(name, study, params):
+    """Refuse cohorts that nobody has, and borrowed labels that nobody carries over."""
+    for role in ("source", "test"):
+        _one_of(f"{name}.{role}", getattr(study, role), params.cohorts)
+    for arm, row in study.arms.items():
+        for cohort, kind in row.learn.items():
+            known = params.cohorts if kind == REFERENCE else params.propagation
+            _one_of(f"{name}.arms.{arm}.learn", cohort, known)
 
 
 def _one_of(where, value, known):
@@ -174,7 +203,7 @@ def _apply(path, raw, scale):
         raise ValueError(f"{path} (scale {scale}):\n{text}") from None
 
 
-INHERITED = ("network", "training", "warmup", "image_size", "seeds")
+INHERITED = ("network", "training", "warmup", "image_size", "seeds", "loss", "features")
 
 
 def _complete_arms(raw):

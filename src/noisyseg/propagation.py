@@ -1,7 +1,8 @@
 """Labels of atlases carried onto a scan by registration: one rater for each atlas.
 
-A folder per scan holds a label image per atlas on the scan's grid, and beside it a
-record of what it was made of: a killed run goes on, changed inputs are done again.
+A folder per scan holds the labels and the image of each atlas on the scan's grid, and
+beside them a record of what they were made of: a killed run goes on, changed inputs are
+done again.
 """
 
 import hashlib
@@ -39,7 +40,8 @@ def propagate(scan, atlases, folder, *, settings=None, device="cpu"):
         Image of any modality.
     atlases : sequence of Atlas
     folder : str or Path
-        Gets ``<atlas>.nii.gz`` and ``<atlas>.json``; what is up to date stays.
+        Gets ``<atlas>.nii.gz``, the image beside it (`image_path`) and
+        ``<atlas>.json``; what is up to date stays.
     settings : registration.Settings, optional
     device : str
         Torch device.
@@ -77,7 +79,19 @@ def _carry(fixed, atlas, path, settings, device):
         field = registration.register(fixed, image, settings, device=device)
     except ValueError as error:
         raise ValueError(f"atlas {atlas.name}: {error}") from error
+    moved = registration.warp(image, field)
+    volume.write(image_path(path), moved.with_data(_in_bytes(moved.data)))
     volume.write(path, registration.warp(labels, field, order=0))
+
+
+def image_path(path):
+    """Where the image lies whose labels are at `path`: uint8, its range as 0 to 255."""
+    return path.with_name(path.name.replace(".nii.gz", "_image.nii.gz"))
+
+
+def _in_bytes(data):
+    low, high = float(data.min()), float(data.max())
+    return np.rint((data - low) * (255 / max(high - low, 1e-12))).astype(np.uint8)
 
 
 def _record_of(path):
@@ -86,7 +100,8 @@ def _record_of(path):
 
 def _is_done(path, record):
     place = _record_of(path)
-    return path.exists() and place.exists() and json.loads(place.read_text()) == record
+    there = path.exists() and image_path(path).exists() and place.exists()
+    return there and json.loads(place.read_text()) == record
 
 
 def _fingerprint(scan, atlas):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from noisyseg import evaluation, patches, scenarios, workers
+from noisyseg import datasets, evaluation, patches, scenarios, workers
 
 TOLERANCE_MM = 1.0  # `evaluation.score` asks for one; this study has no use for it
 LESIONS = ("WMH",)  # classes that come as many separate lesions
@@ -36,8 +36,8 @@ def evaluate(params):
 
 
 def _count(params, scenario):
-    where, inputs = params.cohorts[scenario.test], scenarios.test_inputs(scenario)
-    return len(scenarios.cases_of(where, scenario.test, inputs))
+    where, inputs = params.cohorts[scenario.test], scenarios.inputs_of_tests(scenario)
+    return len(datasets.cases_of(where, scenario.test, inputs))
 
 
 def _score_case(params, name, number):

@@ -96,40 +96,6 @@ def table(scenario):
     return LabelTable(tuple(scenario.classes), colours)
 
 
-def cases_of(where, cohort, inputs):
-    """The cases of a cohort that have labels and all the inputs.
-
-    Parameters
-    ----------
-    where : sections.Cohort
-    cohort : str
-        Its name, for errors.
-    inputs : sequence of str
-
-    Raises
-    ------
-    FileNotFoundError
-        If one has not, and the cohort's `missing` is ``stop``; or if none has.
-    """
-    kept = []
-    for case in datasets.read(where.folder, where.reader):
-        lacks = [name for name in inputs if name not in case.images]
-        lacks += [] if "reference" in case.labels else ["labels"]
-        if lacks and where.missing == "stop":
-            raise FileNotFoundError(
-                f"{case.subject} of cohort {cohort} must have {', '.join(inputs)} and "
-                f"labels, got no {', no '.join(lacks)}; add the files, leave the case "
-                "out, or set missing: skip"
-            )
-        kept += [] if lacks else [case]
-    if not kept:
-        raise FileNotFoundError(
-            f"cohort {cohort} must have cases with {', '.join(inputs)} and labels, got "
-            f"none in {where.folder}; add the files"
-        )
-    return kept
-
-
 def load(case, cohort, inputs, numbers):
     """A case in memory.
 
@@ -293,7 +259,7 @@ def _number_watched(n_cases, share):
 
 @lru_cache(maxsize=4)  # the arms of a scenario learn from the same cases
 def _load_cohort(where, cohort, inputs, numbers):
-    cases = cases_of(where, cohort, inputs)
+    cases = datasets.cases_of(where, cohort, inputs)
     return tuple(load(case, cohort, inputs, dict(numbers))[0] for case in cases)
 
 
@@ -303,18 +269,18 @@ def load_test(params, name, number):
     Returns
     -------
     case : patches.Case
-        With the inputs of all tasks, in the order of `test_inputs`.
+        With the inputs of all tasks, in the order of `inputs_of_tests`.
     reference : Volume
         Labels in the numbers of the classes, uint8; 255 is unknown.
     """
     scenario = params.ace.scenarios[name]
     numbers = {label: i for i, label in enumerate(scenario.classes)}
-    inputs, where = test_inputs(scenario), params.cohorts[scenario.test]
-    case = cases_of(where, scenario.test, inputs)[number]
+    inputs, where = inputs_of_tests(scenario), params.cohorts[scenario.test]
+    case = datasets.cases_of(where, scenario.test, inputs)[number]
     return load(case, scenario.test, inputs, numbers)
 
 
-def test_inputs(scenario):
+def inputs_of_tests(scenario):
     """The inputs of all networks of a scenario, each once."""
     every = list(scenario.inputs)
     every += [name for task in scenario.tasks.values() for name in task.inputs]
@@ -339,7 +305,7 @@ def predict(params, name, arm, seed, case, device="cpu"):
     scenario, found = study.scenarios[name], 0
     for run in runs(params, name, arm, seed):
         taught = lesson(scenario, run.task)
-        channels = [test_inputs(scenario).index(i) for i in taught.inputs]
+        channels = [inputs_of_tests(scenario).index(i) for i in taught.inputs]
         model = training.load(run.folder)
         labels = segment(model, case.images[channels], study, device)
         classes = _classes_of(scenario, run.task)[labels]

@@ -50,12 +50,26 @@ class LesionPhantoms(Strict):
     seed: int
 
 
+class SkullBasePhantoms(Strict):
+    """The default cohorts of study `mind`: how many skull bases, on which grid.
+
+    The kinds are those of `skullbase_phantoms.KINDS`.
+    """
+
+    subjects: Annotated[dict[str, Count], Field(min_length=1)]
+    shape: tuple[Count, Count, Count]
+    spacing_mm: tuple[Positive, Positive, Positive]
+    tissue_spacing_mm: Positive
+    seed: int
+
+
 class Data(Strict):
     """What `noisyseg data` makes."""
 
     head: HeadPhantoms
     torso: TorsoPhantoms
     lesions: LesionPhantoms
+    skullbase: SkullBasePhantoms
 
 
 class Cohort(Strict):

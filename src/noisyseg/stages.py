@@ -7,13 +7,16 @@ from pathlib import Path
 import pandas as pd
 
 from noisyseg import (
+    borrowing,
     contours,
+    domains,
     lesion_phantoms,
     noise,
     organs,
     phantoms,
     reporting,
     scenarios,
+    skullbase_phantoms,
     software,
     studies,
     torso_phantoms,
@@ -21,6 +24,7 @@ from noisyseg import (
 )
 
 REPORTS = Path("reports")
+TRAINERS = {study.STUDY: study.train for study in (organs, scenarios, domains)}
 NOTEBOOKS = Path("results/notebooks")
 
 
@@ -31,9 +35,8 @@ def run(stage, name, params):
         "labels": software.label_cohort,
         "noise": noise.corrupt_cohort,
         "contours": contours.deform_cohort,
-        "train": {organs.STUDY: organs.train, scenarios.STUDY: scenarios.train}.get(
-            name, studies.train
-        ),
+        "propagate": borrowing.propagate_cohort,
+        "train": TRAINERS.get(name, studies.train),
         "notebook": run_notebook,
     }
     if stage == "report":
@@ -43,7 +46,7 @@ def run(stage, name, params):
 
 
 def make_data(params, folder, labelmaps=None, coding=None):
-    """Make all cohorts: heads, torsos, lesions; the folder appears when whole.
+    """Make all cohorts: heads, torsos, lesions, skull bases; all or nothing.
 
     Parameters
     ----------
@@ -68,11 +71,14 @@ def make_data(params, folder, labelmaps=None, coding=None):
         shared = {"workers": params.compute.workers}
         torso = params.data.torso.model_dump()
         torso_phantoms.write_cohort(part / "torso", **torso, **shared)
-        lesions = params.data.lesions.model_dump()
-        for kind, n in lesions.pop("subjects").items():
-            folder = part / "lesions" / kind
-            how = {"kind": kind, "subjects": n, **lesions, **shared}
-            lesion_phantoms.write_cohort(folder, **how)
+        for name, made in (
+            ("lesions", lesion_phantoms),
+            ("skullbase", skullbase_phantoms),
+        ):
+            how = getattr(params.data, name).model_dump()
+            for kind, n in how.pop("subjects").items():
+                place = part / name / kind
+                made.write_cohort(place, kind=kind, subjects=n, **how, **shared)
 
 
 def run_notebook(params, name):
@@ -112,7 +118,7 @@ def write_index(params):
     readme = Path("README.md")
     reporting.write_text(readme, reporting.fill(readme.read_text(), Path()))
     parts = ["# noisyseg", _INTRODUCTION]
-    for name in ["phantoms", *params.studies, organs.STUDY, scenarios.STUDY]:
+    for name in ["phantoms", *params.studies, *TRAINERS]:
         summary = json.loads((REPORTS / name / "summary.json").read_text())
         page, figure = f"{name}/{name}.html", f"{name}/{summary['figure']}"
         parts += [

@@ -7,6 +7,7 @@ References
 """
 
 import hashlib
+import inspect
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -104,12 +105,6 @@ class Volumes:
         features, labels = zip(*parts, strict=True)
         return torch.stack(features), torch.stack(labels)
 
-    def unchanged(self):
-        """Every case as it is, as `Slices`."""
-        describe = FEATURES[self.features]
-        stack = torch.stack([describe(image) for image in self.images])
-        return Slices(stack, torch.stack(tuple(self.labels)))
-
     def held_on(self, device):
         """Itself: volumes go to the device one by one."""
         return self
@@ -117,7 +112,8 @@ class Volumes:
     def fingerprint(self):
         """Hash of the cases and of what decides how they are changed."""
         about = self.count, self.seed, self.features, self.changes.model_dump()
-        digest = hashlib.blake2b(str(about).encode(), digest_size=16)
+        code = inspect.getsource(mind)  # features are made anew at every step
+        digest = hashlib.blake2b(f"{about}{code}".encode(), digest_size=16)
         for tensor in (*self.images, *self.labels):
             digest.update(str(tuple(tensor.shape)).encode())
             digest.update(tensor.contiguous().numpy())
@@ -136,6 +132,24 @@ class Volumes:
             rng,
         )
         return FEATURES[self.features](_recoloured(image, self.changes, rng)), labels
+
+
+def described(images, labels, features):
+    """Cases as they are, for validation.
+
+    Parameters
+    ----------
+    images : sequence of float32 tensors of shape (X, Y, Z)
+    labels : sequence of uint8 tensors of that shape
+    features : str
+        A key of ``FEATURES``.
+
+    Returns
+    -------
+    Slices of (B, F, X, Y, Z) and (B, X, Y, Z)
+    """
+    stack = torch.stack([FEATURES[features](image) for image in images])
+    return Slices(stack, torch.stack(tuple(labels)))
 
 
 def bend(image, labels, changes, rng):

@@ -1,0 +1,264 @@
+"""Study `mind` on small trees: a labelled modality, another one without labels."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from noisyseg import (
+    borrowing,
+    crossmoda,
+    datasets,
+    domain_scores,
+    domains,
+    params,
+    training,
+    volume,
+)
+from noisyseg.skullbase_tissues import TABLE
+from noisyseg.volume import Volume
+
+SHAPE, AFFINE = (36, 28, 16), np.diag([2.0, 2.0, 3.0, 1.0])
+COHORTS = {  # modality, where its labels lie, sides of the tumours
+    "source": ("T1ce", "annotation", "llrrr"),
+    "target": ("T2w", "truth", "lr"),
+    "target_test": ("T2w", "annotation", "lr"),
+}
+QUICK = {"affine_levels": [[4, 1, 3]], "levels": [], "refinements": 0}
+
+
+def anatomy(side, rng):
+    """A tumour on one side (left is low x), a cochlea on each."""
+    x, y, z = np.indices(SHAPE)
+    labels = np.zeros(SHAPE, np.uint8)
+    for at in (8, 27):
+        labels[at - 1 : at + 2, 13:16, 7:9] = 2
+    at = 12 if side == "l" else 23
+    labels[(x - at) ** 2 + (y - 15) ** 2 + 2 * (z - 8) ** 2 < 10] = 1
+    return np.roll(labels, rng.integers(-1, 2, 2), (0, 1))
+
+
+def write_case(home, name, modality, part, side, rng):
+    labels = anatomy(side, rng)
+    bright = np.array([1, 3, 2] if modality == "T1ce" else [2, 1, 4])
+    image = bright[labels] + 0.1 * rng.standard_normal(SHAPE)
+    image[[0, 1, 2, -3, -2, -1]] = 0  # air
+    path = home / name / f"anat/{name}_{modality}.nii"
+    volume.write(path, Volume(image.astype(np.float32), AFFINE))
+    path = home / f"derivatives/{part}/{name}/anat/{name}_dseg.nii"
+    volume.write(path, Volume(labels, AFFINE))
+
+
+@pytest.fixture
+def loaded(tmp_path, monkeypatch, rng):
+    """The study at tiny scale with three arms, its data in the working folder."""
+    found = params.load(scale="tiny")
+    monkeypatch.chdir(tmp_path)
+    for name, (modality, part, sides) in COHORTS.items():
+        for k, side in enumerate(sides):
+            write_case(tmp_path / name, f"sub-{k}", modality, part, side, rng)
+        for folder in ("annotation", "truth"):
+            TABLE.write(tmp_path / name / "derivatives" / folder / "dseg.tsv")
+    cohorts = {
+        name: found.cohorts[name].model_copy(update={"folder": name.split("_truth")[0]})
+        for name in (*COHORTS, "target_truth")
+    }
+    how = {"registration": QUICK}
+    propagation = {k: v.model_copy(update=how) for k, v in found.propagation.items()}
+    arms = {name: found.mind.arms[name] for name in ("raw", "noisy", "truth")}
+    update = {"shape": (34, 14, 10), "arms": arms}
+    update = {"mind": found.mind.model_copy(update=update), "cohorts": cohorts}
+    compute = found.compute.model_copy(update={"workers": 1, "device": "cpu"})
+    update |= {"propagation": propagation, "compute": compute}
+    return found.model_copy(update=update)
+
+
+def changed(loaded, section, **change):
+    """The same parameters with other values in one section."""
+    if section in loaded.propagation:
+        other = loaded.propagation[section].model_copy(update=change)
+        return loaded.model_copy(update={"propagation": {section: other}})
+    other = getattr(loaded, section).model_copy(update=change)
+    return loaded.model_copy(update={section: other})
+
+
+# --- labels that are borrowed ---
+
+
+def test_half_of_the_atlases_have_their_tumour_on_either_side(loaded):
+    four = changed(loaded, "target", atlases=4)
+    found = borrowing.choose_atlases(four, four.propagation["target"])
+    assert [side for _, side in found.values()] == ["left", "left", "right", "right"]
+    assert set(found) > {"sub-0", "sub-1"}  # the only two on the left
+    again = borrowing.choose_atlases(four, four.propagation["target"])
+    assert list(found) == list(again)
+
+
+def test_more_atlases_than_a_side_has_are_refused(loaded):
+    six = changed(loaded, "target", atlases=6)
+    message = r"atlases must be at most .* got 6 of 2 with schwannoma on the left; take"
+    with pytest.raises(ValueError, match=message):
+        borrowing.choose_atlases(six, six.propagation["target"])
+
+
+def test_borrowed_labels_lie_on_the_scans_and_say_who_was_right(loaded):
+    borrowing.propagate_cohort(loaded, "target")
+    for subject in ("sub-0", "sub-1"):
+        for kind in ("staple", "vote", "local"):
+            labels = borrowing.read_fused("target", subject, kind)
+            assert labels.shape == SHAPE and np.allclose(labels.affine, AFFINE)
+            assert np.count_nonzero(labels.data == 2) > 10  # atlases agree on cochleas
+    raters = pd.read_csv("results/propagation/target/raters.csv")
+    assert raters.groupby(["case", "label"]).size().tolist() == [2] * 4
+    assert set(raters["side"]) == {"left", "right"}
+
+
+def test_what_earlier_settings_left_behind_goes(loaded):
+    borrowing.propagate_cohort(loaded, "target")
+    borrowing.propagate_cohort(changed(loaded, "target", scans=1), "target")
+    found = sorted(p.name for p in borrowing.PROPAGATED.glob("target/*"))
+    assert found == ["raters.csv", "sub-0"]
+    with pytest.raises(FileNotFoundError, match="sub-1 of cohort target must have bor"):
+        borrowing.read_fused("target", "sub-1", "staple")
+
+
+def test_an_atlas_whose_labels_end_up_elsewhere_is_a_rater_who_says_nothing(loaded):
+    settings = changed(loaded, "target", margin_vox=0).propagation["target"]
+    rng = np.random.default_rng(0)
+    image = Volume(rng.random((12, 12, 12), np.float32), np.eye(4))
+    raters = np.zeros((3, 12, 12, 12), np.uint8)
+    raters[1:, 4:8, 4:8, 4:8] = 1
+    found, table = borrowing.fuse(image, raters, [image] * 3, settings)
+    assert all(np.array_equal(labels, raters[1]) for labels in found.values())
+    sensitivity = table[table["label"] == 1]["sensitivity"]
+    assert sensitivity.round(6).tolist() == [0, 1, 1]
+    assert table[table["label"] == 2]["sensitivity"].isna().all()
+
+
+# --- the crop ---
+
+
+def test_the_crop_holds_all_annotations_of_the_source(loaded):
+    crop = domains.choose_crop(loaded)
+    for case in domains.source_cases(loaded)[0]:
+        labels = datasets.load_labels(case)
+        cut = crop.cut(labels, order=0)
+        assert cut.shape == (34, 14, 10)
+        assert np.count_nonzero(cut.data) == np.count_nonzero(labels.data)
+        back = crossmoda.restore(cut, labels)
+        assert np.array_equal(back.data, labels.data)
+
+
+def test_a_crop_that_would_lose_annotations_is_refused(loaded):
+    small = changed(loaded, "mind", shape=(20, 14, 10))
+    with pytest.raises(ValueError, match=r"mind.shape must hold all .* take more"):
+        domains.choose_crop(small)
+
+
+# --- learning ---
+
+
+def test_cases_that_watch_are_not_learned_from(loaded):
+    seen, watched = domains.source_cases(loaded)
+    assert [c.subject for c in watched] == ["sub-4"] and len(seen) == 4
+    assert len(domains.taught(loaded, "source", "reference")) == 4
+    assert len(domains.load_lessons(loaded, loaded.mind.arms["raw"])[0]) == 4
+
+
+def test_weights_are_inverse_roots_of_voxel_counts():
+    labels = [torch.tensor([0] * 60 + [1] * 4), torch.tensor([0] * 40 + [2])]
+    weights = domains.weigh_classes(labels, 4, -0.5)
+    raw = np.array([0.1, 0.5, 1, 1])  # of 100, 4 and 1 voxels; the absent as of one
+    np.testing.assert_allclose(weights, raw / raw.sum())
+
+
+def test_undoing_the_weights_gives_the_posterior_back(rng):
+    posterior = rng.dirichlet([1, 1, 1], (4, 5)).transpose(2, 0, 1)
+    weights = [0.05, 0.25, 0.7]
+    trained = posterior * np.reshape(weights, (3, 1, 1))
+    trained /= trained.sum(0)
+    np.testing.assert_allclose(domains.unweighted(trained, weights), posterior)
+
+
+def test_the_study_trains_and_is_scored(loaded):
+    for cohort in ("target", "target_test"):
+        borrowing.propagate_cohort(loaded, cohort)
+    domains.train(loaded)
+    for arm, channels in {"raw": 1, "noisy": 12, "truth": 12}.items():
+        about = training.describe(domains.Run(arm, 0).folder)
+        assert about["network"]["in_channels"] == channels
+        assert sum(about["loss"]["class_weights"]) == pytest.approx(1)
+    scores = domain_scores.evaluate(loaded)
+    arms = scores.groupby("cohort")["arm"].unique().map(set)
+    networks = {a + cut for a in ("raw", "noisy", "truth") for cut in ("", "_star")}
+    labels = {f"labels_{kind}" for kind in ("staple", "vote", "local", "single")}
+    assert arms["source"] == networks and arms["target"] == labels
+    assert arms["target_test"] == networks | labels
+    assert scores["value"].between(0, 1).all()
+    assert (
+        scores.query("cohort == 'target_test' and arm == 'raw'")["case"].nunique() == 2
+    )
+
+
+def test_a_misspelt_loss_costs_no_training(loaded):
+    arm = loaded.mind.arms["raw"].model_copy(update={"loss": {"name": "cros_entropy"}})
+    with pytest.raises(
+        ValueError, match=r"mind.arms.raw: loss must be .* did you mean"
+    ):
+        domains.train(changed(loaded, "mind", arms={"raw": arm}))
+    assert not domains.TRAININGS.exists()
+
+
+# --- what it says ---
+
+
+def rows(arm, values, structure="tumour"):
+    cases = [f"c{k}" for k in range(len(values))]
+    about = {"arm": arm, "seed": 0, "structure": structure, "metric": "dice"}
+    return pd.DataFrame({"case": cases, "value": values}).assign(**about)
+
+
+def test_the_spread_over_cases_counts_complete_failures():
+    scores = pd.concat([rows("a", [0, 0.4, 0.8]), rows("a", [0.2, 0.4, 0], "cochlea")])
+    found = domain_scores.describe(scores).set_index("structure")
+    assert found.loc["tumour", ["mean", "min", "max", "failures"]].tolist() == [
+        pytest.approx(0.4), 0, 0.8, 1,
+    ]  # fmt: skip
+    assert found.loc["all", ["min", "max", "failures"]].tolist() == [
+        pytest.approx(0.1), pytest.approx(0.4), 0,
+    ]  # fmt: skip
+
+
+def test_tails_tell_who_gains():
+    before, after = np.linspace(0, 0.9, 9), np.linspace(0.6, 0.9, 9)
+    scores = pd.concat([rows("noisy", after), rows("mind", before)])
+    found = domain_scores.compare_tails(scores, "noisy", "mind")
+    found = found[found["structure"] == "tumour"].set_index("part")
+    worst = after[:3].mean() - before[:3].mean()
+    best = after[-3:].mean() - before[-3:].mean()
+    expected = pytest.approx([worst, best, worst - best])
+    assert found["difference"].reindex(domain_scores.TAILS).tolist() == expected
+    assert (found["low"] <= found["difference"]).all() and found.loc["worst", "low"] > 0
+
+
+# --- parameters ---
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ("target: staple}", "taget: staple}", r"mind.arms.noisy.learn must be one of"),
+        ("balance: cochlea", "balance: cochle", r"balance must be one of .* 'cochle'"),
+        (
+            "  test: target_test\n  classes",
+            "  test: x\n  classes",
+            r"mind.test must be",
+        ),
+    ],
+)
+def test_wrong_names_in_the_parameters_are_refused(tmp_path, old, new, message):
+    text = open("params.yaml").read()
+    assert old in text
+    (tmp_path / "params.yaml").write_text(text.replace(old, new))
+    with pytest.raises(ValueError, match=message):
+        params.load(tmp_path / "params.yaml")
