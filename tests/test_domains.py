@@ -1,5 +1,7 @@
 """Study `mind` on small trees: a labelled modality, another one without labels."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,10 +10,13 @@ import torch
 from noisyseg import (
     borrowing,
     crossmoda,
-    datasets,
+    decisions,
+    domain_cases,
     domain_scores,
     domains,
     params,
+    spreads,
+    thresholds,
     training,
     volume,
 )
@@ -140,8 +145,8 @@ def test_an_atlas_whose_labels_end_up_elsewhere_is_a_rater_who_says_nothing(load
 
 def test_the_crop_holds_all_annotations_of_the_source(loaded):
     crop = domains.choose_crop(loaded)
-    for case in domains.source_cases(loaded)[0]:
-        labels = datasets.load_labels(case)
+    for case in domain_cases.source_cases(loaded)[0]:
+        labels = domain_cases.load_labels(case, loaded.mind.classes)
         cut = crop.cut(labels, order=0)
         assert cut.shape == (34, 14, 10)
         assert np.count_nonzero(cut.data) == np.count_nonzero(labels.data)
@@ -158,15 +163,32 @@ def test_a_crop_that_would_lose_annotations_is_refused(loaded):
 # --- learning ---
 
 
-def test_cases_that_watch_are_not_learned_from(loaded):
-    seen, watched = domains.source_cases(loaded)
+def test_cases_that_watch_are_neither_learned_from_nor_atlases(loaded):
+    seen, watched = domain_cases.source_cases(loaded)
     assert [c.subject for c in watched] == ["sub-4"] and len(seen) == 4
-    assert len(domains.taught(loaded, "source", "reference")) == 4
-    assert len(domains.load_lessons(loaded, loaded.mind.arms["raw"])[0]) == 4
+    assert domains.taught(loaded, "source", "reference") == seen
+    four = changed(loaded, "target", atlases=4)
+    found = borrowing.choose_atlases(four, four.propagation["target"])
+    assert set(found) == {c.subject for c in seen}
+
+
+def test_the_truth_is_learned_of_the_scans_that_borrow(loaded):
+    one = changed(loaded, "target", scans=1)
+    assert [c.subject for c in domains.taught(one, "target", "staple")] == ["sub-0"]
+    (twin,) = domains.taught(one, "target_truth", "reference")
+    assert twin.subject == "sub-0" and "truth" in str(twin.labels["reference"])
+
+
+def test_the_image_is_that_of_the_cohorts_modality(loaded):
+    name = "target/sub-0/anat/sub-0"
+    other = volume.read_image(f"{name}_T2w.nii")
+    volume.write(f"{name}_T1w.nii", other.with_data(-other.data))  # first by name
+    case = domain_cases.cases_of(loaded, "target", labelled=False)[0]
+    assert np.array_equal(domain_cases.load_image(case).data, other.data)
 
 
 def test_weights_are_inverse_roots_of_voxel_counts():
-    labels = [torch.tensor([0] * 60 + [1] * 4), torch.tensor([0] * 40 + [2])]
+    labels = [torch.tensor([0] * 60 + [1] * 4), torch.tensor([0] * 40 + [2, 255])]
     weights = domains.weigh_classes(labels, 4, -0.5)
     raw = np.array([0.1, 0.5, 1, 1])  # of 100, 4 and 1 voxels; the absent as of one
     np.testing.assert_allclose(weights, raw / raw.sum())
@@ -177,7 +199,26 @@ def test_undoing_the_weights_gives_the_posterior_back(rng):
     weights = [0.05, 0.25, 0.7]
     trained = posterior * np.reshape(weights, (3, 1, 1))
     trained /= trained.sum(0)
-    np.testing.assert_allclose(domains.unweighted(trained, weights), posterior)
+    np.testing.assert_allclose(decisions.unweighted(trained, weights), posterior)
+
+
+def test_the_cut_of_one_structure_is_its_dice_optimal_mask(rng):
+    prob = rng.random((6, 7))
+    three = np.stack([1 - prob, prob, np.zeros_like(prob)])
+    mask = prob >= thresholds.dice_optimal(prob)[0]
+    assert np.array_equal(decisions.dice_optimal(three), mask)
+
+
+def test_who_knows_the_truth_has_dice_1(loaded, monkeypatch):
+    crop = domains.choose_crop(loaded)
+    (case, _) = domain_cases.cases_of(loaded, "target_test")
+    truth = crop.cut(domain_cases.load_labels(case, loaded.mind.classes), order=0).data
+    known = np.stack([truth == c for c in range(3)]).astype(np.float32)
+    monkeypatch.setattr(domain_scores, "predict", lambda *_: known)
+    about = {"loss": {"class_weights": [0.2, 0.3, 0.5]}}
+    monkeypatch.setattr(training, "describe", lambda _: about)
+    found = domain_scores.score_networks(loaded, "target_test", case, crop)
+    assert len(found) == 3 * 2 * 3 and (found["value"] == 1).all()
 
 
 def test_the_study_trains_and_is_scored(loaded):
@@ -200,6 +241,44 @@ def test_the_study_trains_and_is_scored(loaded):
     )
 
 
+def as_distributed(name, first, ending):
+    """A tree's scans in the names of crossMoDA, their slices of other thicknesses."""
+    part = COHORTS[name][1]
+    for k, image in enumerate(sorted(Path(name).glob("sub-*/anat/*.nii"))):
+        labels = next(
+            Path(name).glob(f"derivatives/{part}/{image.parts[1]}/anat/*.nii")
+        )
+        affine = np.diag([2, 2, 3 - 0.5 * (k % 2), 1])
+        for path, what in ((image, ending), (labels, "Label")):
+            data = volume.read_image(path).data.astype(
+                np.int16 if path is image else np.uint8
+            )
+            place = Path(f"{name}_cm/crossmoda_{first + k}_{what}.nii.gz")
+            volume.write(place, Volume(data[: 36 - k % 2], affine))
+    return f"{name}_cm"
+
+
+def test_the_study_runs_on_files_as_the_challenge_distributes_them(loaded):
+    cohorts = dict(loaded.cohorts)
+    for name, first, ending in (
+        ("source", 1, "ceT1"), ("target", 106, "hrT2"), ("target_test", 211, "hrT2"),
+    ):  # fmt: skip
+        reader = "crossmoda_source" if name == "source" else "crossmoda_target"
+        where = {"folder": as_distributed(name, first, ending), "reader": reader}
+        cohorts[name] = loaded.cohorts[name].model_copy(update=where)
+    Path("target_cm/crossmoda_106_Label.nii.gz").unlink()
+    found = changed(loaded, "target", truth=None).model_copy(
+        update={"cohorts": cohorts}
+    )
+    arms = {"noisy": loaded.mind.arms["noisy"]}
+    found = changed(found, "mind", shape=(34, 14, 12), arms=arms)
+    borrowing.propagate_cohort(found, "target")
+    domains.train(found)
+    scores = domain_scores.evaluate(found)
+    assert set(scores["case"]) == {"crossmoda_5", "crossmoda_211", "crossmoda_212"}
+    assert scores["value"].notna().all()
+
+
 def test_a_misspelt_loss_costs_no_training(loaded):
     arm = loaded.mind.arms["raw"].model_copy(update={"loss": {"name": "cros_entropy"}})
     with pytest.raises(
@@ -212,33 +291,53 @@ def test_a_misspelt_loss_costs_no_training(loaded):
 # --- what it says ---
 
 
-def rows(arm, values, structure="tumour"):
-    cases = [f"c{k}" for k in range(len(values))]
-    about = {"arm": arm, "seed": 0, "structure": structure, "metric": "dice"}
-    return pd.DataFrame({"case": cases, "value": values}).assign(**about)
+def rows(arm, *seeds, structure="tumour", cohort="t"):
+    """Dice of cases, a sequence for each seed."""
+    about = {"arm": arm, "structure": structure, "metric": "dice", "cohort": cohort}
+    return pd.concat(
+        pd.DataFrame(
+            {"case": [f"c{k}" for k in range(len(values))], "value": values}
+        ).assign(seed=seed, **about)
+        for seed, values in enumerate(seeds)
+    )
 
 
-def test_the_spread_over_cases_counts_complete_failures():
-    scores = pd.concat([rows("a", [0, 0.4, 0.8]), rows("a", [0.2, 0.4, 0], "cochlea")])
-    found = domain_scores.describe(scores).set_index("structure")
-    assert found.loc["tumour", ["mean", "min", "max", "failures"]].tolist() == [
-        pytest.approx(0.4), 0, 0.8, 1,
-    ]  # fmt: skip
-    assert found.loc["all", ["min", "max", "failures"]].tolist() == [
-        pytest.approx(0.1), pytest.approx(0.4), 0,
-    ]  # fmt: skip
+def test_the_spread_is_that_of_one_seed_and_failures_count_every_run():
+    scores = rows("a", [0, 0.4, 0.8], [0.5, 0, 0])
+    other = rows("a", [0.2, 0.4, 0], [0.5, 0.1, 0.3], structure="cochlea")
+    found = spreads.describe(pd.concat([scores, other])).set_index("structure")
+    mean = (0.4 + 0.5 / 3) / 2
+    expected = pytest.approx([mean, 0, (0.8 + 0.5) / 2, 3, 6])
+    columns = ["mean", "min", "max", "failures", "runs"]
+    assert found.loc["tumour", columns].tolist() == expected
+    sd = (np.std([0, 0.4, 0.8], ddof=1) + np.std([0.5, 0, 0], ddof=1)) / 2
+    assert found.loc["tumour", "sd"] == pytest.approx(sd)
+    assert found.loc["all", ["failures", "runs"]].tolist() == [0, 6]
 
 
 def test_tails_tell_who_gains():
     before, after = np.linspace(0, 0.9, 9), np.linspace(0.6, 0.9, 9)
-    scores = pd.concat([rows("noisy", after), rows("mind", before)])
-    found = domain_scores.compare_tails(scores, "noisy", "mind")
+    noisy = rows("noisy", after, after[::-1], after - 0.01)
+    found = spreads.compare_tails(
+        pd.concat([noisy, rows("mind", *[before] * 3)]), "noisy", "mind"
+    )
     found = found[found["structure"] == "tumour"].set_index("part")
-    worst = after[:3].mean() - before[:3].mean()
-    best = after[-3:].mean() - before[-3:].mean()
+    worst = after[:3].mean() - before[:3].mean() - 0.01 / 3
+    best = after[-3:].mean() - before[-3:].mean() - 0.01 / 3
     expected = pytest.approx([worst, best, worst - best])
-    assert found["difference"].reindex(domain_scores.TAILS).tolist() == expected
+    assert found["difference"].reindex(spreads.TAILS).tolist() == expected
     assert (found["low"] <= found["difference"]).all() and found.loc["worst", "low"] > 0
+    assert found.loc["worst", "seeds_agree"]
+
+
+def test_a_gap_is_what_is_lost_from_one_modality_to_the_other():
+    scores = [rows("raw", [0.8, 0.7, 0.6], cohort="s"), rows("raw", [0, 0.1, 0.2])]
+    scores += [rows("mind", [0.7, 0.6, 0.5], cohort="s"), rows("mind", [0.5, 0.5, 0.5])]
+    found = spreads.compare_gaps(pd.concat(scores), "mind", "raw", "s", "t").iloc[0]
+    assert found[["gap", "other_gap", "difference"]].tolist() == pytest.approx(
+        [0.1, 0.6, -0.5]
+    )
+    assert found[["low", "high"]].tolist() == pytest.approx([-0.6, -0.4])
 
 
 # --- parameters ---

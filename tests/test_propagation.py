@@ -87,3 +87,15 @@ def test_side_of_a_tumour():
     assert propagation.side(Volume(data[::-1].copy(), np.eye(4)), 1, 2) == "left"
     with pytest.raises(ValueError, match="must hold 1 and 3, got no 3"):
         propagation.side(Volume(data, np.eye(4)), 1, 3)
+
+
+def test_other_code_does_the_pair_again(scans, tmp_path, monkeypatch):
+    scan, (atlas, _), _ = scans
+    out = tmp_path / "out"
+    (path,) = propagation.propagate(scan, [atlas], out, settings=QUICK)
+    before = path.stat().st_mtime_ns
+    propagation.propagate(scan, [atlas], out, settings=QUICK)
+    assert path.stat().st_mtime_ns == before
+    monkeypatch.setattr(propagation, "_code", lambda: "other")
+    propagation.propagate(scan, [atlas], out, settings=QUICK)
+    assert path.stat().st_mtime_ns > before

@@ -14,7 +14,7 @@ import torch
 
 from noisyseg import (
     checkpoints,
-    datasets,
+    domain_cases,
     fusion,
     mind,
     propagation,
@@ -70,6 +70,8 @@ def propagate_cohort(params, name):
 def choose_atlases(params, settings):
     """The source cases whose labels are carried over, and the side of each.
 
+    Cases that only watch are no atlases.
+
     Parameters
     ----------
     params : Params
@@ -85,13 +87,12 @@ def choose_atlases(params, settings):
     ValueError
         If there are too few of a side.
     """
-    where = params.cohorts[settings.source]
-    cases = datasets.cases_of(where, settings.source, where.modalities)
-    values = [settings.classes.index(s) for s in (settings.sided, settings.balance)]
+    cases = domain_cases.cases_of(params, settings.source)
+    if settings.source == params.mind.source:
+        cases, _ = domain_cases.source_cases(params)
     by_side = {"left": [], "right": []}
     for case in cases:
-        labels = recoded(datasets.load_labels(case), case, settings.classes)
-        by_side[propagation.side(labels, *values)].append(case)
+        by_side[_side(case, settings)].append(case)
     rng = np.random.default_rng(settings.seed)
     wanted = {"left": -(-settings.atlases // 2), "right": settings.atlases // 2}
     chosen = {}
@@ -110,15 +111,8 @@ def choose_atlases(params, settings):
 
 def chosen_scans(params, name):
     """The first cases of a cohort, as many as are to get labels."""
-    where = params.cohorts[name]
-    cases = datasets.cases_of(where, name, where.modalities, labelled=False)
+    cases = domain_cases.cases_of(params, name, labelled=False)
     return cases[: params.propagation[name].scans]
-
-
-def recoded(labels, case, classes):
-    """Labels of a case in the places of `classes`, uint8; 255 is unknown."""
-    groups = {name: (name,) for name in classes}
-    return datasets.recode(labels, case, groups, name="classes")
 
 
 def read_fused(cohort, subject, kind):
@@ -144,26 +138,34 @@ def read_fused(cohort, subject, kind):
     return volume.read_labels(path)
 
 
+def _side(case, settings):
+    """On which side the tumour of a source case lies."""
+    labels = domain_cases.load_labels(case, settings.classes)
+    values = [settings.classes.index(s) for s in (settings.sided, settings.balance)]
+    try:
+        return propagation.side(labels, *values)
+    except ValueError as error:
+        raise ValueError(f"{case.subject}: {error}") from error
+
+
 def _carry(settings, device, name, scan, atlas):
     """Register one atlas to one scan."""
     how = registration.Settings(**settings.registration)
-    carried = propagation.Atlas(atlas.subject, _image(atlas), atlas.labels["reference"])
+    (image,), (fixed,) = atlas.images.values(), scan.images.values()
+    carried = propagation.Atlas(atlas.subject, image, atlas.labels["reference"])
     folder = PROPAGATED / name / scan.subject
-    propagation.propagate(_image(scan), [carried], folder, settings=how, device=device)
-
-
-def _image(case):
-    """The file of a case's only modality here, its first."""
-    return next(iter(case.images.values()))
+    propagation.propagate(fixed, [carried], folder, settings=how, device=device)
 
 
 def _fuse_scan(settings, name, scan, atlases):
     """Write every fusion of one scan; returns its rows of ``raters.csv``."""
     folder = PROPAGATED / name / scan.subject
-    fixed = datasets.load_image(scan, next(iter(scan.images)))
+    fixed = domain_cases.load_image(scan)
     paths = {subject: folder / f"{subject}.nii.gz" for subject in atlases}
     raters = fusion.stack(
-        recoded(volume.read_labels(path), atlases[subject][0], settings.classes)
+        domain_cases.recoded(
+            volume.read_labels(path), atlases[subject][0], settings.classes
+        )
         for subject, path in paths.items()
     )
     moved = (volume.read_image(propagation.image_path(p)) for p in paths.values())
@@ -200,20 +202,32 @@ def fuse(fixed, raters, moved, settings):
     staple, table = fusion.staple(
         raters, n_classes=n_classes, margin_vox=settings.margin_vox
     )
+    votes = fusion.majority_vote(raters, n_classes=n_classes)
+    box = _box(raters.any(axis=0), settings.radius_vox)
     weights = fusion.local_weights(
-        _described(fixed),
-        (_described(image) for image in moved),
+        _described(fixed, box),
+        (_described(image, box) for image in moved),
         radius_vox=settings.radius_vox,
         sharpness=settings.sharpness,
     )
-    votes = fusion.majority_vote(raters, n_classes=n_classes)
-    local = fusion.weighted_vote(raters, weights, n_classes=n_classes)
+    local = np.zeros_like(votes)
+    local[box] = fusion.weighted_vote(raters[:, *box], weights, n_classes=n_classes)
     return {"staple": staple, "vote": votes, "local": local}, table
 
 
-def _described(image):
+def _box(mask, margin_vox):
+    """Slices of a box around a mask and a margin; of the whole where it is empty."""
+    spots = np.argwhere(mask)
+    if not len(spots):
+        return tuple(slice(0, size) for size in mask.shape)
+    low, high = spots.min(axis=0) - margin_vox, spots.max(axis=0) + 1 + margin_vox
+    return tuple(slice(max(a, 0), b) for a, b in zip(low, high, strict=True))
+
+
+def _described(image, box):
+    """MIND of a whole image, in a box."""
     data = np.ascontiguousarray(image.data, np.float32)
-    return mind.mind_ssc(torch.from_numpy(data)).numpy()
+    return mind.mind_ssc(torch.from_numpy(data))[:, *box].numpy()
 
 
 def _remove_others(name, scans, atlases):

@@ -5,26 +5,24 @@ Scores are those of whole scans on their own grids.
 
 from functools import partial
 
-import numpy as np
 import pandas as pd
-from scipy import stats
 
 from noisyseg import (
     borrowing,
     crossmoda,
-    datasets,
+    decisions,
+    domain_cases,
     domains,
     evaluation,
     training,
     workers,
 )
-from noisyseg.domain_sections import FUSIONS, REFERENCE
+from noisyseg.domain_sections import FUSIONS
 from noisyseg.labeltables import LabelTable
 
 CUT = "_star"  # an arm, cut at Dice-optimal thresholds
 BORROWED = "labels_"
 SINGLE = "labels_single"
-TAILS = ("worst", "best", "worst less best")
 TOLERANCE_MM = 1.0  # `evaluation.score` asks for one; this study has no use for it
 COLOURS = ("#000000", "#e0559b", "#3aa76d", "#3b82c4", "#e8c468", "#8d8d8d")
 
@@ -46,17 +44,13 @@ def evaluate(params):
         the Dice-optimal thresholds of what is left; ``labels_<fusion>`` are borrowed
         labels, and the seed of ``labels_single`` is the number of the atlas.
     """
-    study = params.mind
-    where = params.cohorts[study.test]
-    tests = datasets.cases_of(where, study.test, where.modalities)
-    jobs = [
-        (score_networks, params, cohort, case)
-        for cohort, cases in {
-            study.source: domains.source_cases(params)[1],
-            study.test: tests,
-        }.items()
-        for case in cases
-    ]
+    study, jobs = params.mind, []
+    score = partial(score_networks, crop=domains.choose_crop(params))
+    for cohort, cases in {
+        study.source: domain_cases.source_cases(params)[1],
+        study.test: domain_cases.cases_of(params, study.test),
+    }.items():
+        jobs += [(score, params, cohort, case) for case in cases]
     for cohort, settings in params.propagation.items():
         atlases = borrowing.choose_atlases(params, settings)
         score = partial(score_borrowed, atlases=atlases)
@@ -78,43 +72,51 @@ def _score(score, params, cohort, case):
     return score(params, cohort, case).assign(**origin, fold=0, reference="truth")
 
 
-def score_networks(params, cohort, case):
+def score_networks(params, cohort, case, crop):
     """Scores of one labelled scan under every arm and seed, as they are and cut.
+
+    Parameters
+    ----------
+    params : Params
+    cohort : str
+    case : casefiles.Case
+    crop : domains.Crop
 
     Returns
     -------
     DataFrame with columns structure, metric, value, arm, seed
     """
     study, parts = params.mind, []
-    truth = domains.load_labels(case, cohort, REFERENCE, study.classes)
-    for arm, row in study.arms.items():
-        for seed in row.seeds:
-            prob, crop = predict(params, arm, seed, case)
-            weights = training.describe(domains.Run(arm, seed).folder)["loss"]
-            fair = domains.unweighted(prob, weights["class_weights"])
+    truth = domain_cases.load_labels(case, study.classes)
+    image = crop.cut(domain_cases.load_image(case))
+    for arm in study.arms:
+        for run in domains.runs(params, arm):
+            prob = predict(params, run, image)
+            weights = training.describe(run.folder)["loss"]["class_weights"]
+            fair = decisions.unweighted(prob, weights)
             for name, labels in {
-                arm: domains.most_likely(prob),
-                arm + CUT: domains.dice_optimal(fair),
+                arm: decisions.most_likely(prob),
+                arm + CUT: decisions.dice_optimal(fair),
             }.items():
-                found = crossmoda.restore(crop.with_data(labels), truth)
-                parts.append(_rows(truth, found, study).assign(arm=name, seed=seed))
+                found = crossmoda.restore(image.with_data(labels), truth)
+                rows = _rows(truth, found, study)
+                parts.append(rows.assign(arm=name, seed=run.seed))
     return pd.concat(parts, ignore_index=True)
 
 
-def predict(params, arm, seed, case):
-    """Probabilities of a scan under an arm and seed.
+def predict(params, run, image):
+    """Probabilities under an arm and seed, float32 array (C, X, Y, Z).
 
-    Returns
-    -------
-    prob : float32 array (C, X, Y, Z)
+    Parameters
+    ----------
+    params : Params
+    run : domains.Run
     image : Volume
-        The crop that the network saw, whose grid the probabilities have.
+        The crop of a scan, whose grid the probabilities have.
     """
-    image = domains.load_image(case, domains.choose_crop(params))
-    model = training.load(domains.Run(arm, seed).folder)
+    model, features = training.load(run.folder), params.mind.arms[run.arm].features
     device = workers.device(params.compute.device)
-    features = params.mind.arms[arm].features
-    return domains.probabilities(model, image, features, device), image
+    return domains.probabilities(model, image, features, device)
 
 
 def score_borrowed(params, cohort, case, atlases):
@@ -132,10 +134,14 @@ def score_borrowed(params, cohort, case, atlases):
     DataFrame with columns structure, metric, value, arm, seed
     """
     settings, study = params.propagation[cohort], params.mind
-    where = params.cohorts[settings.truth]
-    cases = datasets.cases_of(where, settings.truth, where.modalities)
-    twin = next(other for other in cases if other.subject == case.subject)
-    truth = domains.load_labels(twin, settings.truth, REFERENCE, study.classes)
+    twins = domain_cases.cases_of(params, settings.truth)
+    twin = next((other for other in twins if other.subject == case.subject), None)
+    if twin is None:
+        raise FileNotFoundError(
+            f"cohort {settings.truth} must have {case.subject}, as cohort {cohort} "
+            "has, got none; correct propagation.*.truth"
+        )
+    truth = domain_cases.load_labels(twin, study.classes)
     parts = []
     for kind in FUSIONS:
         labels = borrowing.read_fused(cohort, case.subject, kind)
@@ -143,7 +149,7 @@ def score_borrowed(params, cohort, case, atlases):
         parts.append(rows.assign(arm=BORROWED + kind, seed=0))
     for number, (subject, (atlas, _)) in enumerate(atlases.items()):
         labels = borrowing.read_fused(cohort, case.subject, subject)
-        labels = borrowing.recoded(labels, atlas, settings.classes)
+        labels = domain_cases.recoded(labels, atlas, settings.classes)
         rows = _rows(truth, labels, study, metrics=["dice"])
         parts.append(rows.assign(arm=SINGLE, seed=number))
     return pd.concat(parts, ignore_index=True)
@@ -157,90 +163,3 @@ def _rows(truth, labels, study, metrics=None):
         TOLERANCE_MM,
         metrics=metrics or study.metrics,
     )
-
-
-def dice_of_cases(scores):
-    """Dice of every case, mean over seeds: arm, structure, case, value.
-
-    The structure ``all`` is the mean over the structures of a case; the background is
-    none. Rows are those of `evaluate`, of one cohort.
-    """
-    dice = scores[(scores["metric"] == "dice") & (scores["structure"] != "background")]
-    every = dice.groupby(["arm", "seed", "case"], sort=False)["value"].mean()
-    every = every.reset_index().assign(structure="all")
-    both = pd.concat([dice[every.columns], every])
-    keys = ["arm", "structure", "case"]
-    return both.groupby(keys, sort=False)["value"].mean().reset_index()
-
-
-def describe(scores):
-    """How the Dice of cases is spread, as the paper tells it.
-
-    Parameters
-    ----------
-    scores : DataFrame
-        Rows of `evaluate` of one cohort.
-
-    Returns
-    -------
-    DataFrame with columns arm, structure, mean, sd, min, max, failures
-        Over the cases of `dice_of_cases`; `failures` have Dice 0 with every seed.
-    """
-    cases = dice_of_cases(scores)
-    groups = cases.groupby(["arm", "structure"], sort=False)["value"]
-    found = groups.agg(["mean", "std", "min", "max"]).rename(columns={"std": "sd"})
-    failures = groups.agg(lambda values: int((values == 0).sum()))
-    return found.assign(failures=failures).reset_index()
-
-
-def compare_tails(scores, arm, other, share=1 / 3):
-    """What an arm changes for the worst and for the best cases of another.
-
-    Parameters
-    ----------
-    scores : DataFrame
-        Rows of `evaluate` of one cohort.
-    arm, other : str
-    share : float
-        Of the cases that are the worst, and the best, of each arm for itself.
-
-    Returns
-    -------
-    DataFrame with columns structure, part, difference, low, high
-        The parts are ``worst``, ``best`` and ``worst less best``: mean Dice of these
-        cases under `arm` less that under `other`, with a 95 % bootstrap interval over
-        cases (percentiles); NaN with fewer than three cases.
-    """
-    cases = dice_of_cases(scores[scores["arm"].isin([arm, other])])
-    wide = cases.pivot(index=["structure", "case"], columns="arm", values="value")
-    rows = []
-    for structure, part in wide.dropna().groupby(level="structure", sort=False):
-        pair = part[arm].to_numpy(), part[other].to_numpy()
-        values = _tails(*pair, share=share)
-        low, high = _interval_of_tails(pair, share)
-        rows += zip([structure] * 3, TAILS, values, low, high, strict=True)
-    return pd.DataFrame(
-        rows, columns=["structure", "part", "difference", "low", "high"]
-    )
-
-
-def _tails(ours, theirs, share):
-    """Differences of the worst, of the best, and the first less the second: (3,)."""
-    count = max(1, round(share * len(ours)))
-    change = np.sort(ours) - np.sort(theirs)
-    worst, best = change[:count].mean(), change[-count:].mean()
-    return np.array([worst, best, worst - best])
-
-
-def _interval_of_tails(pair, share):
-    if len(pair[0]) < 3:
-        return np.full((2, 3), np.nan)
-    return stats.bootstrap(
-        pair,
-        partial(_tails, share=share),
-        paired=True,
-        vectorized=False,
-        n_resamples=2000,
-        method="percentile",
-        rng=np.random.default_rng(0),
-    ).confidence_interval

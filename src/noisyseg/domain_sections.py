@@ -69,8 +69,8 @@ class DomainStudy(Strict):
 
     Scans are brought to `spacing_mm` within their slices and cut to `shape`, around the
     place where the cohort `source` has its annotations. The last `watched` share of the
-    source cases only watches. A class of n voxels weighs as n to the `weight_power`.
-    Each volume is changed anew by `augmentation`, at every step.
+    source cases only watches, at least one. A class of n voxels weighs as n to the
+    `weight_power`. Each volume is changed anew by `augmentation`, at every step.
     """
 
     title: str
@@ -79,7 +79,7 @@ class DomainStudy(Strict):
     classes: Annotated[list[str], Field(min_length=2)]
     spacing_mm: Positive
     shape: tuple[Count, Count, Count]
-    watched: Annotated[float, Field(ge=0, lt=1)]
+    watched: Annotated[float, Field(gt=0, lt=1)]
     weight_power: Annotated[float, Field(le=0)]
     metrics: Annotated[list[Literal["dice", "hd95_mm"]], Field(min_length=1)]
     augmentation: Augmentation
@@ -89,3 +89,18 @@ class DomainStudy(Strict):
     training: TrainingSettings
     seeds: Annotated[list[int], Field(min_length=1)]
     arms: Annotated[dict[str, DomainArm], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _makes_sense(self):
+        for name, arm in self.arms.items():
+            if arm.training.steps_per_epoch is None:
+                raise ValueError(
+                    f"arms.{name}.training.steps_per_epoch must be given, got none; "
+                    "volumes are changed at random, and one pass has no end"
+                )
+            if self.test in arm.learn:
+                raise ValueError(
+                    f"arms.{name}.learn must not hold the test cohort, got "
+                    f"{self.test}; learn from another one"
+                )
+        return self

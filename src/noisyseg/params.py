@@ -139,10 +139,18 @@ def _check_domains(name, study, params):
     """Refuse cohorts that nobody has, and borrowed labels that nobody carries over."""
     for role in ("source", "test"):
         _one_of(f"{name}.{role}", getattr(study, role), params.cohorts)
+    cohorts = {study.source, study.test}
     for arm, row in study.arms.items():
         for cohort, kind in row.learn.items():
             known = params.cohorts if kind == REFERENCE else params.propagation
             _one_of(f"{name}.arms.{arm}.learn", cohort, known)
+        cohorts |= set(row.learn)
+    for cohort in sorted(cohorts):
+        if len(params.cohorts[cohort].modalities) != 1:
+            raise ValueError(
+                f"cohorts.{cohort}.modalities must be one for study {name}, got "
+                f"{', '.join(params.cohorts[cohort].modalities)}; leave one"
+            )
 
 
 def _one_of(where, value, known):

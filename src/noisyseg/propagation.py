@@ -6,13 +6,26 @@ done again.
 """
 
 import hashlib
+import inspect
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from noisyseg import checkpoints, registration, volume
+from noisyseg import (
+    affine,
+    blockmatching,
+    checkpoints,
+    deformation,
+    displacements,
+    mind,
+    registration,
+    volume,
+    warping,
+)
+
+CODE = (affine, blockmatching, deformation, displacements, mind, registration, warping)
 
 
 @dataclass(frozen=True)
@@ -60,7 +73,8 @@ def propagate(scan, atlases, folder, *, settings=None, device="cpu"):
     fixed, paths = None, []
     for atlas in atlases:
         path = Path(folder) / f"{atlas.name}.nii.gz"
-        record = {"inputs": _fingerprint(scan, atlas), **settings.model_dump()}
+        made_of = {"inputs": _fingerprint(scan, atlas), "code": _code()}
+        record = made_of | settings.model_dump()
         record = json.loads(json.dumps(record))  # as it will be read
         if not _is_done(path, record):
             fixed = fixed or volume.to_canonical(volume.read_image(scan))
@@ -102,6 +116,12 @@ def _is_done(path, record):
     place = _record_of(path)
     there = path.exists() and image_path(path).exists() and place.exists()
     return there and json.loads(place.read_text()) == record
+
+
+def _code():
+    """Hash of the code that decides what is carried over."""
+    text = "".join(map(inspect.getsource, CODE))
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _fingerprint(scan, atlas):

@@ -8,7 +8,7 @@ lies beside either. A tree appears under its name only when whole; the same seed
 the same bytes.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -59,7 +59,8 @@ def write_cohort(
     subjects : int
     seed : int
         Subject k depends on (kind, seed, k) alone: a larger cohort keeps its first
-        subjects, and no person is in two kinds of cohort.
+        subjects, and no person is in two kinds of cohort. Tumours lie on the left and
+        on the right by turns.
     shape : triple of int
         Voxels of the images, around the middle between the inner ears.
     spacing_mm : triple of float
@@ -112,6 +113,8 @@ def _write_subject(folder, name, kind, seed, grid):
     key = tuple(KINDS).index(kind), seed[1]
     rng = np.random.default_rng(np.random.SeedSequence(seed[0], spawn_key=key))
     base = skullbase_heads.draw(rng)
+    tumour = replace(base.schwannoma, right=seed[1] % 2)
+    base = replace(base, schwannoma=tumour)
     labels = skullbase_heads.render(base, grid)
     protocol = skullbase_physics.PROTOCOLS[what.modality]
     image = skullbase_physics.acquire(labels, protocol, grid.ratios, rng)

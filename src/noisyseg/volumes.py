@@ -55,9 +55,9 @@ FEATURES = {"raw": raw, "mind": self_similar}
 class Volumes:
     """A number of volumes, each one of the cases, changed at random.
 
-    Every case comes once before any comes again. The image is turned, scaled, shifted
-    and changed in contrast and noise before it is described, so that descriptors are
-    those of the changed image.
+    Among all volumes every case comes equally often, or once more. The image is turned,
+    scaled, shifted and changed in contrast and noise before it is described, so that
+    descriptors are those of the changed image.
 
     Attributes
     ----------
