@@ -324,10 +324,20 @@ def test_tails_tell_who_gains():
     found = found[found["structure"] == "tumour"].set_index("part")
     worst = after[:3].mean() - before[:3].mean() - 0.01 / 3
     best = after[-3:].mean() - before[-3:].mean() - 0.01 / 3
-    expected = pytest.approx([worst, best, worst - best])
+    sd = after.std(ddof=1) - before.std(ddof=1)
+    expected = pytest.approx([worst, best, worst - best, sd])
     assert found["difference"].reindex(spreads.TAILS).tolist() == expected
     assert (found["low"] <= found["difference"]).all() and found.loc["worst", "low"] > 0
     assert found.loc["worst", "seeds_agree"]
+
+
+def test_one_structure_against_another():
+    scores = [rows("a", [0.1, 0.5, 0.9], [0.2, 0.5, 0.8])]
+    scores += [rows("a", [0.4, 0.5, 0.6], [0.3, 0.4, 0.5], structure="cochlea")]
+    found = spreads.compare_structures(pd.concat(scores), "a", "tumour", "cochlea")
+    found = found.set_index("statistic")["difference"]
+    # seed 0: 0, .3, -.3; seed 1: .1, .3, -.1
+    assert found.tolist() == pytest.approx([0.05, 0.3, -0.2, 0.5])
 
 
 def test_a_gap_is_what_is_lost_from_one_modality_to_the_other():

@@ -21,7 +21,7 @@ STUDIES = ("sgl", "robust")
 STAGES = {"atlas@head", "labels@head", "noise@head", "phantoms", "report"}
 STAGES |= {f"{stage}@{study}" for stage in ("train", "study") for study in STUDIES}
 STAGES |= {"contours@torso", "train@threshold", "threshold", "train@ace", "ace"}
-STAGES |= {"propagate@target", "propagate@target_test", "train@mind", "mind"}
+STAGES |= {"propagate@target", "propagate@target_test", "train@mind", "mind", "claims"}
 
 
 def run(*command, cwd, code=0):
@@ -74,7 +74,7 @@ def test_the_long_table_is_complete(line):
 
 
 def test_the_summary_names_files_that_exist(line):
-    for folder in (*STUDIES, "threshold", "ace", "mind", "phantoms"):
+    for folder in (*STUDIES, "threshold", "ace", "mind", "phantoms", "claims"):
         summary = json.loads((line / "reports" / folder / "summary.json").read_text())
         assert (line / "reports" / folder / summary["figure"]).exists()
         assert summary["answer"]

@@ -8,7 +8,7 @@ import nbformat
 import pytest
 import yaml
 
-from noisyseg import params, stages
+from noisyseg import claims, params, stages
 
 SOURCE = Path("src/noisyseg")
 ENTRY = {
@@ -71,6 +71,14 @@ def test_a_stage_lists_what_its_module_imports(stage):
 def test_every_listed_file_exists():
     for path in re.findall(r"src/noisyseg/\w+\.\w+", Path("dvc.yaml").read_text()):
         assert Path(path).exists(), path
+
+
+def test_the_ledger_stage_lists_every_table_that_a_claim_names():
+    found = claims.read()
+    cells = {f"reports/{c.study}/{c.cell.table}" for c in found if c.cell}
+    longs = {f"reports/{c.study}/scores.csv" for c in found if c.mean or c.difference}
+    deps = {dep for dep in pipeline()["claims"]["deps"] if dep.startswith("reports/")}
+    assert cells | longs <= deps
 
 
 def test_every_study_has_its_stages_and_notebook():

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-TAILS = ("worst", "best", "worst less best")
+TAILS = ("worst", "best", "worst less best", "sd")
 
 
 def dice_of_runs(scores):
@@ -59,9 +59,10 @@ def compare_tails(scores, arm, other, share=1 / 3):
     -------
     DataFrame with columns structure, part, difference, low, high, seeds_agree
         The parts are ``worst``, ``best`` and ``worst less best``: mean Dice of these
-        cases under `arm` less that under `other`, mean over seeds, with a 95 %
-        bootstrap interval over cases (percentiles; rough, for tails have few cases);
-        NaN with fewer than three cases. `seeds_agree`: three seeds or more, one sign.
+        cases under `arm` less that under `other`, and ``sd``, that of the SD over
+        cases; mean over seeds, with a 95 % bootstrap interval over cases (percentiles;
+        rough, for tails have few cases); NaN with fewer than three cases.
+        `seeds_agree`: three seeds or more, one sign.
     """
     found = dice_of_runs(scores[scores["arm"].isin([arm, other])])
     rows = []
@@ -79,14 +80,49 @@ def compare_tails(scores, arm, other, share=1 / 3):
 
 
 def _tails(ours, theirs, share):
-    """Differences of worst, of best, the first less the second: (3, seeds).
+    """Differences of worst, of best, the first less the second, of the SD: (4, seeds).
 
     Both are Dice (cases, seeds).
     """
     count = max(1, round(share * len(ours)))
     change = np.sort(ours, axis=0) - np.sort(theirs, axis=0)
     worst, best = change[:count].mean(axis=0), change[-count:].mean(axis=0)
-    return np.stack([worst, best, worst - best])
+    sd = ours.std(axis=0, ddof=1) - theirs.std(axis=0, ddof=1)
+    return np.stack([worst, best, worst - best, sd])
+
+
+def compare_structures(scores, arm, structure, other):
+    """How the Dice of one structure is spread against that of another, under one arm.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        Rows of `evaluate` of one cohort.
+    arm, structure, other : str
+
+    Returns
+    -------
+    DataFrame with columns statistic, difference, low, high
+        Of mean, maximum, minimum and range over cases, each seed for itself, then the
+        mean over seeds; intervals as those of `compare_tails`.
+    """
+    found = dice_of_runs(scores[scores["arm"] == arm])
+    table = found.pivot(index="case", columns=["structure", "seed"], values="value")
+    ours, theirs = (table[name].to_numpy() for name in (structure, other))
+
+    def statistics(places):
+        high, low = (
+            f(ours[places], 0) - f(theirs[places], 0) for f in (np.max, np.min)
+        )
+        mean = (ours - theirs)[places].mean(axis=0)
+        return np.stack([mean, high, low, high - low]).mean(axis=1)
+
+    places = np.arange(len(ours))
+    low, high = _interval(statistics, len(ours))
+    columns = ("mean", "max", "min", "range"), statistics(places), low, high
+    return pd.DataFrame(
+        zip(*columns, strict=True), columns=["statistic", "difference", "low", "high"]
+    )
 
 
 def compare_gaps(scores, arm, other, source, target):
@@ -139,9 +175,9 @@ def _interval_of_gaps(near, far):
 
 
 def _interval(statistic, n_cases):
-    """Percentile bootstrap interval over cases of a statistic of their places, (3,)."""
+    """Percentile bootstrap intervals over cases of four statistics of their places."""
     if n_cases < 3:
-        return np.full((2, 3), np.nan)
+        return np.full((2, 4), np.nan)
     return stats.bootstrap(
         (np.arange(n_cases),),
         statistic,

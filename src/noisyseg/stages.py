@@ -118,7 +118,7 @@ def write_index(params):
     readme = Path("README.md")
     reporting.write_text(readme, reporting.fill(readme.read_text(), Path()))
     parts = ["# noisyseg", _INTRODUCTION]
-    for name in ["phantoms", *params.studies, *TRAINERS]:
+    for name in ["claims", "phantoms", *params.studies, *TRAINERS]:
         summary = json.loads((REPORTS / name / "summary.json").read_text())
         page, figure = f"{name}/{name}.html", f"{name}/{summary['figure']}"
         parts += [
