@@ -17,6 +17,7 @@ from noisyseg.sections import (
     Compute,
     ContourNoise,
     Data,
+    Headline,
     Labels,
     Noise,
     OrganStudy,
@@ -38,9 +39,11 @@ class Params(Strict):
     propagation: dict[str, Propagation]
     sgl: Study
     robust: Study
+    cross: Study
     threshold: OrganStudy
     ace: ScenarioStudy
     mind: DomainStudy
+    metrics: dict[str, Headline] = Field(default_factory=dict)
 
     @property
     def studies(self):

@@ -139,11 +139,13 @@ class Arm(Strict):
     What an arm does not say about network, training, slices, seeds and warm-up is the
     study's.
     An arm `like: STUDY.ARM` is the one of that name, settings of its study included,
-    but for what it says itself.
+    but for what it says itself. `annotated` are the structures that the cases annotate
+    in turn (`annotation`); without it every case annotates all.
     """
 
     title: str
     labels: str
+    annotated: list[list[str]] | None = None
     inputs: Annotated[list[str], Field(min_length=1)]
     loss: dict[str, Any]
     warmup: Warmup | None = None
@@ -224,6 +226,13 @@ class OrganStudy(Strict):
                     f"{arm!r}; these names are those of what they are compared with"
                 )
         return self
+
+
+class Headline(Strict):
+    """Arms whose mean Dice `dvc metrics show` prints, and from which rows it is."""
+
+    arms: Annotated[list[str], Field(min_length=1)]
+    where: dict[str, str | float] = {}
 
 
 class Compute(Strict):

@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 
 from noisyseg import (
+    annotation,
     cohorts,
     evaluation,
     inference,
@@ -83,9 +84,11 @@ def trainings(params, name):
 def train(params, name):
     """Train the arms and seeds of a study, side by side as `compute` says."""
     study = params.studies[name]
+    classes = table(params, study)
     for arm_name, arm in study.arms.items():
         for row in (arm.loss, arm.warmup.loss if arm.warmup else arm.loss):
-            losses.check(f"{name}.arms.{arm_name}", row, len(table(params, study)))
+            sets = label_sets(arm, row, classes)
+            losses.check(f"{name}.arms.{arm_name}", row, len(classes), sets)
     jobs = [
         (params, name, arm, seed, folder)
         for arm, seed, folder in trainings(params, name)
@@ -125,9 +128,11 @@ def train_run(params, name, arm_name, seed, folder):
         "inputs": arm.inputs,
         "frame": frame_of(arm, train_cases).as_dict(),
     }
+    if arm.annotated:
+        description["annotated"] = arm.annotated
     update = {"seed": seed, "device": params.compute.device}
     training.fit_anew(
-        partial(fresh, arm, description, seed),
+        partial(fresh, arm, description, table(params, study), seed),
         train=load_slices(params, study, arm, train_cases),
         validation=load_slices(params, study, arm, validation_cases),
         settings=arm.training.model_copy(update=update),
@@ -136,13 +141,22 @@ def train_run(params, name, arm_name, seed, folder):
     )
 
 
-def fresh(arm, description, seed):
+def fresh(arm, description, classes, seed):
     """What a training learns: a new network, a new loss, and what warms it up."""
+
+    def build(row):
+        return losses.build(**row, sets=label_sets(arm, row, classes))
+
     network = networks.build(**description["network"], rng=np.random.default_rng(seed))
-    warmup = None
-    if arm.warmup is not None:
-        warmup = losses.build(**arm.warmup.loss), arm.warmup.epochs
-    return {"model": network, "loss": losses.build(**arm.loss), "warmup": warmup}
+    warmup = arm.warmup and (build(arm.warmup.loss), arm.warmup.epochs)
+    return {"model": network, "loss": build(arm.loss), "warmup": warmup}
+
+
+def label_sets(arm, loss, classes):
+    """The label-set table of an arm for a loss that asks for one, else None."""
+    if not arm.annotated or loss.get("name") not in losses.OF_SETS:
+        return None
+    return annotation.label_sets(arm.annotated, classes.names)
 
 
 def frame_of(arm, cases):
@@ -158,12 +172,22 @@ def _frame_of(paths):
 def load_slices(params, study, arm, cases):
     """The slices of some cases with the labels that an arm learns from."""
     labels = []
-    for case in cases:
+    for turn, case in enumerate(cases):
         target = noise.load_labels(params, study.cohort, arm.labels, case)
+        if arm.annotated:
+            target = _withhold(target, turn, arm, table(params, study))
         labels.append(slicing.label_slices(target, arm.image_size))
     paths = tuple(tuple(case.images.items()) for case in cases)
     images = _image_slices(paths, tuple(arm.inputs), arm.image_size)
     return training.Slices(images, torch.cat(labels))
+
+
+def _withhold(labels, turn, arm, classes):
+    """What a case tells when the cases annotate in turn."""
+    told = annotation.withhold(labels.data, turn, arm.annotated, classes.names)
+    if arm.loss["name"] not in losses.OF_SETS:
+        told = annotation.as_background(told, len(classes))
+    return labels.with_data(told)
 
 
 @lru_cache(maxsize=2)  # training and validation heads of a study

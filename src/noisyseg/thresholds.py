@@ -92,18 +92,20 @@ def expected_dice(prob, threshold):
     return _expected_dice(prob, total, threshold) if total else np.nan
 
 
-def best_against(prob, mask):
+def best_against(prob, mask, *, least=0.0):
     """The threshold that an oracle would choose: that of the highest Dice to a mask.
 
     Parameters
     ----------
     prob : float array of any shape
     mask : bool array of the same shape
+    least : float
+        No threshold below is tried, which saves time.
 
     Returns
     -------
     threshold, dice : float
-        NaN both for an empty mask.
+        NaN both for an empty mask, and where no probability reaches `least`.
     """
     if np.shape(mask) != np.shape(prob):
         raise ValueError(
@@ -111,12 +113,14 @@ def best_against(prob, mask):
             "resample it first"
         )
     (prob, _), mask = _checked(prob), np.ravel(mask).astype(bool)
-    if not mask.any():
+    size, likely = mask.sum(), prob >= least
+    if not size or not likely.any():
         return np.nan, np.nan
+    prob, mask = prob[likely], mask[likely]
     order = np.argsort(prob)[::-1]
     ranked, hits = prob[order], np.cumsum(mask[order])
     last = np.append(ranked[1:] != ranked[:-1], True)  # of the voxels of one value
-    dice = 2 * hits / (mask.sum() + np.arange(1, len(hits) + 1))
+    dice = 2 * hits / (size + np.arange(1, len(hits) + 1))
     best = np.argmax(np.where(last, dice, 0))
     return float(ranked[best]), float(dice[best])
 

@@ -1,0 +1,229 @@
+"""Study `cross`: losses x wrong labels x ways to decide, on the held-out heads.
+
+The trainings are those of `studies`. Each network's probabilities are decided twice:
+the most likely class, and every class cut at its Dice-optimal threshold (`decisions`).
+"""
+
+import pandas as pd
+import torch
+
+from noisyseg import (
+    decisions,
+    evaluation,
+    inference,
+    noise,
+    software,
+    studies,
+    thresholds,
+    training,
+    workers,
+)
+
+STUDY = "cross"
+CUT = "_star"  # an arm, cut at its own Dice-optimal thresholds
+TAUGHT = "labels"  # reference: labels as wrong as those that an arm learned from
+LEAST = 0.02  # no oracle cuts below
+
+
+def evaluate(params):
+    """Every arm and seed on the held-out heads, decided in both ways.
+
+    Returns
+    -------
+    scores : DataFrame
+        The long table: study, arm, seed, fold, case, reference, structure, metric,
+        value. ``<arm>_star`` is an arm cut at Dice-optimal thresholds; the reference
+        ``labels`` are labels of that head of the kind that the arm learned from.
+    cuts : DataFrame
+        arm, seed, case, structure and two thresholds: own (Dice-optimal by the
+        probabilities alone) and oracle (best against the truth; NaN for a structure
+        that the head lacks).
+    """
+    *_, cases = studies.split(params, params.cross)
+    found = workers.run_parallel(
+        _score_case,
+        [(params, case) for case in cases],
+        workers=params.compute.workers,
+        threads=params.compute.threads,
+        title=f"held-out heads of {STUDY}",
+    )
+    scores, cuts = (
+        pd.concat(parts, ignore_index=True) for parts in zip(*found, strict=True)
+    )
+    front = ["study", "arm", "seed", "fold", "case", "reference"]
+    return scores[[*front, "structure", "metric", "value"]], cuts
+
+
+def _score_case(params, case):
+    """Scores and thresholds of one head under every arm and seed."""
+    study, scores, cuts = params.cross, [], []
+    images = software.load_images(case.images)
+    for name, seed, folder in studies.trainings(params, STUDY):
+        arm = study.arms[name]
+        prob = probabilities(params, arm, folder, images)
+        references = load_references(params, arm.labels, case)
+        rows = _score_decisions(prob, references, study, studies.table(params, study))
+        rows["arm"] = name + rows["arm"]
+        origin = {"seed": seed, "case": case.subject}
+        scores.append(rows.assign(**origin, study=STUDY, fold=0))
+        truth = references[study.references[0]]
+        rows = find_cuts(prob, truth, studies.table(params, study))
+        cuts.append(rows.assign(arm=name, **origin))
+    return pd.concat(scores), pd.concat(cuts)
+
+
+def probabilities(params, arm, folder, images):
+    """Probabilities of a head under the weights of a folder, float32 (C, X, Y, Z).
+
+    Parameters
+    ----------
+    params : Params
+    arm : Arm
+    folder : Path
+    images : dict of str to Volume
+        All modalities of the head.
+    """
+    inputs = [images[modality] for modality in arm.inputs]
+    device = workers.device(params.compute.device)
+    model = training.load(folder)
+    logits = inference.scores(model, inputs, arm.image_size, device=device)
+    return logits.contiguous().softmax(0).numpy()
+
+
+def load_references(params, kind, case):
+    """The truth of a head, and its labels of a kind; dict of str to Volume."""
+    cohort = params.cross.cohort
+    found = {
+        name: software.load_reference(params, cohort, name, case)
+        for name in params.cross.references
+    }
+    return found | {TAUGHT: noise.load_labels(params, cohort, kind, case)}
+
+
+def _score_decisions(prob, references, study, table):
+    """Rows arm ("" or `CUT`), reference, structure, metric, value."""
+    decided = {"": decisions.most_likely(prob), CUT: decisions.dice_optimal(prob)}
+    parts = []
+    for reference, truth in references.items():
+        for way, labels in decided.items():
+            found = truth.with_data(labels)
+            how = study.tolerance_mm
+            rows = evaluation.score(truth, found, table, how, metrics=study.metrics)
+            parts.append(rows.assign(arm=way, reference=reference))
+    return pd.concat(parts)
+
+
+def find_cuts(prob, truth, table):
+    """Thresholds of every structure: its own, and an oracle's.
+
+    Parameters
+    ----------
+    prob : float array (C, X, Y, Z)
+    truth : Volume
+        Labels.
+    table : LabelTable
+
+    Returns
+    -------
+    DataFrame with columns structure, own and oracle
+    """
+    rows = []
+    for value, name in enumerate(table.names[1:], start=1):
+        oracle, _ = thresholds.best_against(
+            prob[value], truth.data == value, least=LEAST
+        )
+        own, _ = thresholds.dice_optimal(prob[value])
+        rows.append({"structure": name, "own": own, "oracle": oracle})
+    return pd.DataFrame(rows)
+
+
+def explain(scores, arm, plain):
+    """What of the gain of an arm over a plain one a threshold alone gives.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        Rows of `evaluate` of one metric.
+    arm, plain : str
+        An arm, and the one of cross-entropy on the same labels.
+
+    Returns
+    -------
+    DataFrame with columns part and those of `evaluation.compare`, of the mean over
+        structures: `loss` (arm - plain), `cut` (plain cut - plain), `left` (arm -
+        plain cut) and `both` (arm cut - arm)
+    """
+    pairs = {
+        "loss": (arm, plain),
+        "cut": (plain + CUT, plain),
+        "left": (arm, plain + CUT),
+        "both": (arm + CUT, arm),
+    }
+    means = mean_over_structures(scores)
+    parts = [
+        evaluation.compare(means, *pair).assign(part=part)
+        for part, pair in pairs.items()
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def mean_over_structures(scores):
+    """The long table with one row, `all`, in place of the structures of a case."""
+    foreground = scores[scores["structure"] != "background"]
+    keys = [c for c in scores.columns if c not in ("structure", "value")]
+    means = foreground.groupby(keys, sort=False)["value"].mean().reset_index()
+    return means.assign(structure="all")
+
+
+def harm(scores, clean, noisy):
+    """Dice that wrong labels cost, against the truth: clean less noisy arm.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        Rows of `mean_over_structures`.
+    clean, noisy : str
+
+    Returns
+    -------
+    DataFrame like the long table, one row a case and seed
+    """
+    truth = scores[scores["reference"] == "truth"]
+    wide = truth.pivot_table(
+        index=["reference", "structure", "metric", "case", "seed"],
+        columns="arm",
+        values="value",
+    )
+    lost = (wide[clean] - wide[noisy]).rename("value").dropna().reset_index()
+    return lost.assign(arm=noisy)
+
+
+def minimiser(loss, share):
+    """The probability that a loss asks for, where a share of the labels says so.
+
+    One image of two classes, as many pixels of class 1 as the share says, and the same
+    logits everywhere: what a network learns of pixels that it cannot tell apart.
+
+    Parameters
+    ----------
+    loss : callable (logits, labels) -> scalar
+    share : float in (0, 1)
+        Of 1000 pixels.
+
+    Returns
+    -------
+    float : probability of class 1
+    """
+    labels = (torch.arange(1000) < round(1000 * share)).long()[None]
+    logit = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.LBFGS([logit], max_iter=200, line_search_fn="strong_wolfe")
+
+    def value():
+        optimiser.zero_grad()
+        logits = torch.stack([torch.zeros_like(logit), logit], 1)  # (1, 2)
+        found = loss(logits[..., None].expand(-1, -1, 1000), labels)
+        found.backward()
+        return found
+
+    optimiser.step(value)
+    return float(torch.sigmoid(logit.detach())[0])
