@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: repro test lab data lint
+.PHONY: repro test lab course data lint
 .DELETE_ON_ERROR:
 
 repro: data            ## make data, labels, trainings and reports
@@ -11,8 +11,11 @@ repro: data            ## make data, labels, trainings and reports
 test: data lint        ## lint, contracts, unit tests, the whole line at tiny scale
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
-lab: .venv/ready       ## open JupyterLab on the notebooks
-	$(BIN)/jupyter lab --notebook-dir notebooks
+lab: .venv/ready       ## open JupyterLab on the first notebook
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab notebooks/00_start_here.ipynb
+
+course: .venv/ready    ## the notebooks for readers (no solutions) and for teachers
+	$(BIN)/noisyseg course
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -31,6 +31,7 @@ def _parser():
     _add_label(commands)
     _add_segment(commands)
     _add_register(commands)
+    _add_course(commands)
     _add_stage(commands)
     return parser
 
@@ -90,6 +91,12 @@ def _add_images(parser):
     parser.add_argument("--out", type=Path, required=True, help="labels to write")
     parser.add_argument("--png", type=Path, help="also write a picture of the labels")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+
+
+def _add_course(commands):
+    course = commands.add_parser("course", help="notebooks with and without solutions")
+    course.add_argument("--out", type=Path, default=Path("course"), metavar="DIR")
+    course.set_defaults(run=_course)
 
 
 def _add_stage(commands):
@@ -191,6 +198,15 @@ def _write_labels(found, t1, canonical, arguments):
         figures.overlay_png(canonical, found, labeltables.HEAD, arguments.png)
     volume.write(arguments.out, volume.resample(found, t1, order=0))
     print(arguments.out)
+
+
+def _course(arguments):
+    from noisyseg import course
+
+    for path in course.write(arguments.out):
+        print(f"kept what was changed: {path}")
+    for whom in ("reader", "teacher"):
+        print(arguments.out / whom)
 
 
 def _stage(arguments):
