@@ -22,6 +22,7 @@ STAGES = {"atlas@head", "labels@head", "noise@head", "phantoms", "report"}
 STAGES |= {f"{stage}@{study}" for stage in ("train", "study") for study in STUDIES}
 STAGES |= {"contours@torso", "train@threshold", "threshold", "train@ace", "ace"}
 STAGES |= {"propagate@target", "propagate@target_test", "train@mind", "mind", "claims"}
+STAGES |= {"00_start_here"}
 
 
 def run(*command, cwd, code=0):
