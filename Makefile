@@ -12,7 +12,7 @@ test: data lint        ## lint, contracts, unit tests, the whole line at tiny sc
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
 lab: .venv/ready       ## open JupyterLab on the first notebook
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab notebooks/00_start_here.ipynb
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab --notebook-dir . notebooks/00_start_here.ipynb
 
 course: .venv/ready    ## the notebooks for readers (no solutions) and for teachers
 	$(BIN)/noisyseg course
