@@ -223,3 +223,12 @@ def test_scenarios_need_cohorts_with_their_inputs(edited, change, message):
 def test_patches_need_a_number_of_steps(edited):
     with pytest.raises(ValueError, match=r"ace\.arms\.\w+\.training\.steps_per_epoch"):
         edited(lambda raw: raw["ace"]["training"].pop("steps_per_epoch"), "paper")
+
+
+def test_a_loss_without_beta_has_the_studys():
+    loaded = params.load()
+    arm = loaded.robust.arms["beta_clean"]
+    assert arm.loss == {"name": "beta_cross_entropy", "beta": loaded.robust.beta}
+    assert arm.title == f"beta-CE {loaded.robust.beta}"
+    assert loaded.robust.arms["beta_0.1"].loss["beta"] == 0.1
+    assert "beta" not in loaded.robust.arms["ce"].loss

@@ -240,12 +240,25 @@ def _complete_arms(raw):
             if "like" in row:
                 alike.append((name, arm))
             else:
+                row = _with_beta(row, study.get("beta"))
                 done[name]["arms"][arm] = _inherit(own, row)
     for name, arm in alike:
         row = dict(raw[name]["arms"][arm])
         base = _arm_called(row.pop("like"), f"{name}.arms.{arm}.like", done)
         done[name]["arms"][arm] = _inherit(base, row)
     return done
+
+
+OF_BETA = ("beta_cross_entropy", "hybrid_cross_entropy")
+
+
+def _with_beta(row, beta):
+    """An arm with the study's beta where its loss needs one and gives none."""
+    loss = row.get("loss")
+    if beta is None or not isinstance(loss, dict) or loss.get("name") not in OF_BETA:
+        return row
+    title = str(row.get("title", "")).replace("{beta}", str(beta))
+    return {**row, "title": title, "loss": {"name": "", "beta": beta, **loss}}
 
 
 def _arm_called(place, where, studies):

@@ -174,7 +174,11 @@ class Split(Strict):
 
 
 class Study(Strict):
-    """Arms x seeds on one cohort, scored against every reference that exists."""
+    """Arms x seeds on one cohort, scored against every reference that exists.
+
+    `beta` is that of every loss which needs one and gives none; where it stands in a
+    title as ``{beta}`` it is filled in.
+    """
 
     title: str
     cohort: str
@@ -186,6 +190,7 @@ class Study(Strict):
     network: dict[str, Any]
     training: TrainingSettings
     warmup: Warmup | None = None
+    beta: Positive | None = None
     seeds: Annotated[list[int], Field(min_length=1)]
     arms: dict[str, Arm]
 
