@@ -2,9 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from noisyseg import crosstable, decisions, labeltables, losses, volume
-
-TABLE = labeltables.LabelTable(("background", "disc", "rim"), ("#000", "#111", "#222"))
+from noisyseg import crosstable, decisions, losses, volume
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.8])
@@ -36,9 +34,9 @@ def test_cuts_of_sure_probabilities_are_those_of_the_masks():
     labels[1:3, 1:3], labels[0] = 1, 2
     prob = np.stack([(labels == value) for value in range(3)]).astype(np.float32)
     truth = volume.Volume(labels, np.eye(4))
-    found = crosstable.find_cuts(prob, truth, TABLE)
-    assert (found["own"] == 0.5).all() and (found["oracle"] == 1).all()
+    assert crosstable.oracle_cuts(prob[1:], truth) == [1, 1]
     assert (decisions.dice_optimal(prob) == labels).all()
+    assert (decisions.dice_optimal(prob, [0.5, 0.5]) == labels).all()
 
 
 def table(**values):

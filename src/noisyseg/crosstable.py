@@ -57,18 +57,24 @@ def evaluate(params):
 def _score_case(params, case):
     """Scores and thresholds of one head under every arm and seed."""
     study, scores, cuts = params.cross, [], []
+    table = studies.table(params, study)
     images = software.load_images(case.images)
     for name, seed, folder in studies.trainings(params, STUDY):
         arm = study.arms[name]
         prob = probabilities(params, arm, folder, images)
+        own = thresholds.one_vs_rest(prob[1:])
+        decided = {
+            name: decisions.most_likely(prob),
+            name + CUT: decisions.dice_optimal(prob, own),
+        }
         references = load_references(params, arm.labels, case)
-        rows = _score_decisions(prob, references, study, studies.table(params, study))
-        rows["arm"] = name + rows["arm"]
         origin = {"seed": seed, "case": case.subject}
+        rows = _score(decided, references, study, table)
         scores.append(rows.assign(**origin, study=STUDY, fold=0))
         truth = references[study.references[0]]
-        rows = find_cuts(prob, truth, studies.table(params, study))
-        cuts.append(rows.assign(arm=name, **origin))
+        oracle = oracle_cuts(prob[1:], truth)
+        rows = {"structure": table.names[1:], "own": own, "oracle": oracle}
+        cuts.append(pd.DataFrame(rows).assign(arm=name, **origin))
     return pd.concat(scores), pd.concat(cuts)
 
 
@@ -100,41 +106,40 @@ def load_references(params, kind, case):
     return found | {TAUGHT: noise.load_labels(params, cohort, kind, case)}
 
 
-def _score_decisions(prob, references, study, table):
-    """Rows arm ("" or `CUT`), reference, structure, metric, value."""
-    decided = {"": decisions.most_likely(prob), CUT: decisions.dice_optimal(prob)}
+def _score(decided, references, study, table):
+    """Rows arm, reference, structure, metric, value of some label maps."""
     parts = []
     for reference, truth in references.items():
-        for way, labels in decided.items():
-            found = truth.with_data(labels)
-            how = study.tolerance_mm
-            rows = evaluation.score(truth, found, table, how, metrics=study.metrics)
-            parts.append(rows.assign(arm=way, reference=reference))
+        for arm, labels in decided.items():
+            rows = evaluation.score(
+                truth,
+                truth.with_data(labels),
+                table,
+                study.tolerance_mm,
+                metrics=study.metrics,
+            )
+            parts.append(rows.assign(arm=arm, reference=reference))
     return pd.concat(parts)
 
 
-def find_cuts(prob, truth, table):
-    """Thresholds of every structure: its own, and an oracle's.
+def oracle_cuts(prob, truth):
+    """Threshold of every structure that is best against the truth.
 
     Parameters
     ----------
-    prob : float array (C, X, Y, Z)
+    prob : float array (structures, X, Y, Z)
+        The background left out.
     truth : Volume
-        Labels.
-    table : LabelTable
+        Labels, 1 for the first of the structures.
 
     Returns
     -------
-    DataFrame with columns structure, own and oracle
+    list of float; NaN for a structure that there is not
     """
-    rows = []
-    for value, name in enumerate(table.names[1:], start=1):
-        oracle, _ = thresholds.best_against(
-            prob[value], truth.data == value, least=LEAST
-        )
-        own, _ = thresholds.dice_optimal(prob[value])
-        rows.append({"structure": name, "own": own, "oracle": oracle})
-    return pd.DataFrame(rows)
+    return [
+        thresholds.best_against(structure, truth.data == value, least=LEAST)[0]
+        for value, structure in enumerate(prob, start=1)
+    ]
 
 
 def explain(scores, arm, plain):

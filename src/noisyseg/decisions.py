@@ -32,7 +32,7 @@ def unweighted(prob, weights):
     return (shares / shares.sum(axis=0)).astype(prob.dtype)
 
 
-def dice_optimal(prob):
+def dice_optimal(prob, cuts=None):
     """The classes that reach their Dice-optimal thresholds, uint8 array (X, Y, Z).
 
     Each structure is cut at its own threshold (`thresholds.one_vs_rest`); of two that
@@ -42,6 +42,8 @@ def dice_optimal(prob):
     ----------
     prob : float array of shape (C, X, Y, Z)
         The background first.
+    cuts : float array (C - 1,), optional
+        The thresholds of the structures, where they are known already.
 
     Examples
     --------
@@ -49,6 +51,7 @@ def dice_optimal(prob):
     >>> dice_optimal(np.array(rows))  # cut at .41 and .29
     array([1, 1, 2, 0], dtype=uint8)
     """
-    cuts = thresholds.one_vs_rest(prob[1:])
-    excess = prob[1:] / cuts.reshape(-1, *[1] * (prob.ndim - 1))
+    if cuts is None:
+        cuts = thresholds.one_vs_rest(prob[1:])
+    excess = prob[1:] / np.reshape(cuts, (-1, *[1] * (prob.ndim - 1)))
     return np.where((excess >= 1).any(0), excess.argmax(0) + 1, 0).astype(np.uint8)
