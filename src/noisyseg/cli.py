@@ -32,6 +32,7 @@ def _parser():
     _add_segment(commands)
     _add_register(commands)
     _add_course(commands)
+    _add_verify(commands)
     _add_stage(commands)
     return parser
 
@@ -97,6 +98,22 @@ def _add_course(commands):
     course = commands.add_parser("course", help="notebooks with and without solutions")
     course.add_argument("--out", type=Path, default=Path("course"), metavar="DIR")
     course.set_defaults(run=_course)
+
+
+def _add_verify(commands):
+    verify = commands.add_parser("verify", help="compare results with committed ones")
+    verify.add_argument("studies", nargs="*", metavar="STUDY", help="default all")
+    verify.add_argument(
+        "--against", default="HEAD", metavar="WHAT", help="a revision or a folder"
+    )
+    verify.add_argument(
+        "--rerun",
+        type=Path,
+        metavar="DIR",
+        help="first make all anew, in a clone",
+    )
+    verify.add_argument("--exact", action="store_true", help="no number may move")
+    verify.set_defaults(run=_verify)
 
 
 def _add_stage(commands):
@@ -207,6 +224,27 @@ def _course(arguments):
         print(f"kept what was changed: {path}")
     for whom in ("reader", "teacher"):
         print(arguments.out / whom)
+
+
+def _verify(arguments):
+    """Print a line for each table; the exit status, 1 when one of them changed."""
+    from noisyseg import environment, params, reruns, verification
+
+    committed = reruns.read(arguments.against)
+    if arguments.rerun:
+        present = reruns.make(arguments.rerun)
+    else:
+        present = reruns.read_folder(reruns.REPORTS)
+    told = committed.get(reruns.ENVIRONMENT)
+    print(environment.compare(told, environment.describe(params.load())))
+    outcomes = []
+    for outcome in verification.compare(
+        committed, present, arguments.studies, exact=arguments.exact
+    ):
+        print(verification.describe(outcome), flush=True)
+        outcomes.append(outcome)
+    print(verification.conclude(outcomes))
+    return int(any(outcome.verdict == verification.CHANGED for outcome in outcomes))
 
 
 def _stage(arguments):

@@ -10,6 +10,7 @@ from noisyseg import (
     borrowing,
     contours,
     domains,
+    environment,
     lesion_phantoms,
     noise,
     organs,
@@ -41,6 +42,7 @@ def run(stage, name, params):
     }
     if stage == "report":
         write_index(params)
+        environment.write(params, REPORTS / "environment.json")
     else:
         stages[stage](params, name)
 
