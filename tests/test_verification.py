@@ -201,7 +201,8 @@ def project(tmp_path, monkeypatch):
     for path in Path("reports").glob("*/*.csv"):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, tmp_path / path)
-    shutil.copy("params.yaml", tmp_path)
+    for name in ("params.yaml", "pyproject.toml"):
+        shutil.copy(name, tmp_path)
     monkeypatch.chdir(tmp_path)
     commit()
     return tmp_path

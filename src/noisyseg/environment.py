@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import re
+import tomllib
 from pathlib import Path
 
 from noisyseg import workers
@@ -52,11 +53,18 @@ def _processor(source="/proc/cpuinfo"):
     return models[0].strip() if models else platform.processor() or platform.machine()
 
 
-def _packages():
-    """Versions of the packages that this one imports."""
-    wanted = importlib.metadata.requires("noisyseg") or []
+def _packages(project="pyproject.toml"):
+    """Versions of the packages that the project imports."""
+    wanted = tomllib.loads(Path(project).read_text())["project"]["dependencies"]
     names = {re.match(r"[\w.-]+", line)[0] for line in wanted}
-    return {name: importlib.metadata.version(name) for name in sorted(names)}
+    return {name: _version(name) for name in sorted(names)}
+
+
+def _version(name):
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def write(params, path):
