@@ -2,11 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: repro test lab course data lint
+.PHONY: repro verify test lab course data lint
 .DELETE_ON_ERROR:
 
 repro: data            ## make data, labels, trainings and reports
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
+
+verify: repro          ## make what is missing; did it come out as committed?
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/noisyseg verify
 
 test: data lint        ## lint, contracts, unit tests, the whole line at tiny scale
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest

@@ -114,7 +114,7 @@ def test_the_order_of_rows_and_columns_means_nothing():
 def test_lost_and_new_rows_columns_and_tables_are_changes():
     assert "case d" in str(outcome("scores", scores().iloc[:-1]).changes[0])
     twice = pd.concat([scores(), scores().iloc[:1]])
-    assert "1 rows lost or new" in outcome("scores", twice).note
+    assert "rows lost or new: 1" in outcome("scores", twice).note
     assert "columns lost: p" in outcome("gains", gains().drop(columns="p")).note
     assert outcome("more", gains()).note == "the table is new"
 

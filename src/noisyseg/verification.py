@@ -117,17 +117,15 @@ def compare_table(name, old, new, limits=None):
 def _judge(rows, moves, count):
     """The verdict on a table, why, and what changed, the worst first."""
     changes = sorted((m for m in moves if m.share > 1), key=lambda move: -move.share)
-    moved = f"{len(moves)} cells moved ({count} numbers)"
+    far = sum(move.allowed is not None for move in changes)
     if rows or changes:
-        flipped = sum(move.allowed is None for move in changes)
-        note = f"{moved}: {len(changes) - flipped} too far, {flipped} verdicts, "
-        note += "flags, counts or texts"
-        note += f"; {len(rows)} rows lost or new" if rows else ""
-        return CHANGED, note, rows + changes
+        note = f"too far: {far} of {count} numbers; other cells: {len(changes) - far}; "
+        return CHANGED, f"{note}rows lost or new: {len(rows)}", rows + changes
     if not moves:
         return SAME, "in another order", []
     most = max(move.share for move in moves)
-    return WITHIN, f"{moved}, at most by {most:.0%} of the tolerance", []
+    note = f"moved: {len(moves)} of {count} numbers, at most {most:.0%} of what may be"
+    return WITHIN, note, []
 
 
 def _timed(name, table):
