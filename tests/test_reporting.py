@@ -1,11 +1,9 @@
 import re
 from pathlib import Path
 
-import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-from nbformat import v4
 
 from noisyseg import evaluation, figures, labeltables, reporting
 from noisyseg.volume import Volume
@@ -57,16 +55,6 @@ def test_tables_are_written_as_csv_and_markdown(tmp_path):
     reporting.write_table(table(t1=0.5), tmp_path / "sub" / "dice")
     assert pd.read_csv(tmp_path / "sub" / "dice.csv")["eyes"].iloc[1] == "0.74"
     assert "| T1-W TransUNet" in (tmp_path / "sub" / "dice.md").read_text()
-
-
-def test_a_page_needs_no_network_and_shows_formulas(tmp_path):
-    cells = [v4.new_markdown_cell(r"$$\frac{a}{b}$$ and `$code$`")]
-    nbformat.write(v4.new_notebook(cells=cells), tmp_path / "a.ipynb")
-    reporting.notebook_page(tmp_path / "a.ipynb", tmp_path / "a.html")
-    page = (tmp_path / "a.html").read_text()
-    assert "<mfrac>" in page and "$code$" in page
-    assert 'src="http' not in page and "url(http" not in page
-    assert "cdnjs" not in page and "unpkg" not in page and "jsdelivr" not in page
 
 
 def gains(**differences):

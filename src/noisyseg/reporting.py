@@ -1,4 +1,4 @@
-"""Tables and pages for people, made from the long table of scores."""
+"""Tables and sentences for people, made from the long table of scores."""
 
 import os
 import re
@@ -78,72 +78,6 @@ def write_table(table, stem):
     table.to_csv(stem.with_suffix(".csv"), index=False, lineterminator="\n")
     text = table.to_markdown(index=False, disable_numparse=True)
     stem.with_suffix(".md").write_text(text + "\n")
-
-
-# JupyterLab's page without its scripts, which would be fetched from elsewhere.
-_PAGE = """{%- extends 'lab/index.html.j2' -%}
-{%- block html_head_js -%}{%- endblock -%}
-{%- block jupyter_widgets -%}{%- endblock -%}
-{%- block html_head_js_mathjax -%}{%- endblock -%}
-{%- block html_head_js_mermaidjs -%}{%- endblock -%}
-"""
-
-
-def notebook_page(notebook, page):
-    """Write an executed notebook as one HTML file that needs no network.
-
-    Formulas become MathML, pictures lie inside the file, no script is loaded from
-    elsewhere.
-
-    Parameters
-    ----------
-    notebook, page : str or Path
-    """
-    import nbformat
-
-    _write_page(nbformat.read(notebook, as_version=4), page)
-
-
-def markdown_page(markdown, page):
-    """Write Markdown as one HTML page in the style of the notebooks' pages."""
-    from nbformat import v4
-
-    cell = v4.new_markdown_cell(markdown, id="page")
-    _write_page(v4.new_notebook(cells=[cell], metadata={"title": "noisyseg"}), page)
-
-
-def _write_page(nodes, page):
-    """Convert a notebook node to HTML without any address outside the file."""
-    from nbconvert import HTMLExporter
-
-    for cell in nodes.cells:
-        if cell.cell_type == "markdown":
-            cell.source = formulas_to_mathml(cell.source)
-    exporter = HTMLExporter(raw_template=_PAGE, template_name="lab")
-    exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
-    text, _ = exporter.from_notebook_node(nodes)
-    write_text(page, text)
-
-
-def formulas_to_mathml(markdown):
-    """Markdown whose ``$...$`` and ``$$...$$`` are MathML; code is left alone.
-
-    Examples
-    --------
-    >>> "<math" in formulas_to_mathml("a $x^2$ b"), formulas_to_mathml("`$x$`")
-    (True, '`$x$`')
-    """
-    from latex2mathml.converter import convert
-
-    def replace(match):
-        code, block, inline = match.groups()
-        if code is not None:
-            return code
-        display = "block" if block is not None else "inline"
-        return convert(block if inline is None else inline, display=display)
-
-    pattern = r"(```.*?```|`[^`]*`)|\$\$(.+?)\$\$|\$([^$\n]+?)\$"
-    return re.sub(pattern, replace, markdown, flags=re.DOTALL)
 
 
 def write_text(path, text):

@@ -1,21 +1,19 @@
 """What each stage of `dvc.yaml` does, from data to the page that people read."""
 
-import json
 from functools import partial
 from pathlib import Path
-
-import pandas as pd
 
 from noisyseg import (
     borrowing,
     contours,
     domains,
     environment,
+    frontpage,
     lesion_phantoms,
     noise,
     organs,
+    pages,
     phantoms,
-    reporting,
     scenarios,
     skullbase_phantoms,
     software,
@@ -41,7 +39,7 @@ def run(stage, name, params):
         "notebook": run_notebook,
     }
     if stage == "report":
-        write_index(params)
+        frontpage.write(params)
         environment.write(params, REPORTS / "environment.json")
     else:
         stages[stage](params, name)
@@ -99,7 +97,7 @@ def run_notebook(params, name):
     papermill.execute_notebook(
         source, filled, parameters=given, kernel_name="python3", progress_bar=True
     )
-    reporting.notebook_page(filled, REPORTS / name / f"{name}.html")
+    pages.notebook_page(filled, REPORTS / name / f"{name}.html")
 
 
 def check_parameters(notebook, given):
@@ -113,29 +111,3 @@ def check_parameters(notebook, given):
                 f"{notebook} must declare its parameters, got {name!r}; it declares "
                 f"{', '.join(known) or 'none'}"
             )
-
-
-def write_index(params):
-    """Write ``reports/index.html``, which leads to all reports, and fill the README."""
-    readme = Path("README.md")
-    reporting.write_text(readme, reporting.fill(readme.read_text(), Path()))
-    parts = ["# noisyseg", _INTRODUCTION]
-    for name in ["claims", "phantoms", *params.studies, *TRAINERS]:
-        summary = json.loads((REPORTS / name / "summary.json").read_text())
-        page, figure = f"{name}/{name}.html", f"{name}/{summary['figure']}"
-        parts += [
-            f"## [{summary['title']}]({page})",
-            summary["question"],
-            f"[![Main figure: {summary['title']}]({figure})]({page})",
-            summary["answer"],
-        ]
-        if "table" in summary:
-            table = pd.read_csv(REPORTS / name / summary["table"], dtype=str)
-            parts.append(table.fillna("").to_markdown(index=False))
-    reporting.markdown_page("\n\n".join(parts), REPORTS / "index.html")
-
-
-_INTRODUCTION = (
-    "Studies of medical image segmentation when the labels are wrong, missing or "
-    "borrowed. Every number and figure was made by `dvc repro` from the committed code."
-)

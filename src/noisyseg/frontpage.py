@@ -1,0 +1,312 @@
+"""The page that leads to all reports: questions, answers, claims, methods, data.
+
+Its prose is ``frontpage.md.j2`` and, study by study, ``frontpage.yaml``; every number
+is read from the reports, the claims ledger and the parameters. A study that is not in
+``frontpage.yaml`` is shown by its own words and figure.
+"""
+
+import json
+import re
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from noisyseg import claims, pages, reporting
+
+REPORTS = Path("reports")
+OTHERS = ("claims", "phantoms", "trace")  # reports that are no study
+SIGNS = dict(zip(claims.VERDICTS, "✓✗?○§", strict=True))
+KINDS = {"sentence": "", "erratum": "Slip:", "number": "Number:"}
+WORDS = dict(enumerate("no one two three four five six seven eight nine ten".split()))
+HEADLINE = 260  # characters of an answer that serves as headline, about
+LEFT, RIGHT, ROW, FOOT = 128, 305, 15, 14  # of a chart, in its own units
+
+
+def write(params, reports=REPORTS, readme="README.md"):
+    """Write ``index.html`` into the reports, and fill the marked places of the README.
+
+    Parameters
+    ----------
+    params : Params
+    reports, readme : str or Path
+    """
+    readme, reports = Path(readme), Path(reports)
+    reporting.write_text(readme, reporting.fill(readme.read_text(), readme.parent))
+    pages.markdown_page(compose(params, reports), reports / "index.html")
+
+
+def compose(params, reports=REPORTS):
+    """The front page as Markdown."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    prose = yaml.safe_load(_text("frontpage.yaml"))
+    ledger = read_ledger(reports)
+    found = [
+        describe(name, prose["studies"].get(name, {}), ledger, reports)
+        for name in study_names(prose["studies"], reports)
+    ]
+    environment = Environment(
+        loader=PackageLoader("noisyseg", "."),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["slug"] = _slug
+    return environment.get_template("frontpage.md.j2").render(
+        studies=found,
+        count=WORDS.get(len(found), str(len(found))),
+        signs=SIGNS,
+        kinds=KINDS,
+        summary=_summary(reports / "claims")["answer"],
+        cohorts=cohort_table(params, prose["cohorts"]),
+        phantoms=_phantoms(reports),
+        scale=params.scale,
+    )
+
+
+def study_names(known, reports=REPORTS):
+    """The studies that have a report: those known in their order, then any other."""
+    there = sorted(path.parent.name for path in reports.glob("*/summary.json"))
+    names = [name for name in known if name in there]
+    return names + [name for name in there if name not in (*names, *OTHERS)]
+
+
+def read_ledger(reports=REPORTS):
+    """The claims ledger with the arm and structure that each claim is about, by id."""
+    ledger = pd.read_csv(reports / "claims" / "ledger.csv").set_index("id")
+    about = {claim.id: claim.mean or claim.difference or {} for claim in claims.read()}
+    for key in ("arm", "structure"):
+        ledger[key] = [about.get(name, {}).get(key) for name in ledger.index]
+    return ledger
+
+
+def describe(name, prose, ledger, reports=REPORTS):
+    """What the page shows of a study, by the names that its template uses."""
+    summary, rows = _summary(reports / name), ledger[ledger["study"] == name]
+    sentences = rows[rows["kind"] == "sentence"]
+    return {
+        "name": name,
+        "title": summary["title"],
+        "question": summary["question"],
+        "page": f"{name}/{name}.html",
+        "figure": f"{name}/{summary['figure']}",
+        "picture": prose.get("picture", f"Main figure: {summary['title']}"),
+        "paper": prose.get("paper", ""),
+        "headline": headline(prose.get("headline", ""), summary["answer"], ledger),
+        "chart": chart(**prose["chart"], ledger=ledger) if "chart" in prose else None,
+        "total": len(sentences),
+        "counts": count(sentences),
+        "all_counts": count(rows),
+        "claims": [_claim(row, reports) for row in rows.reset_index().itertuples()],
+        "answer": _optional(reports / name / "answer.md") or summary["answer"],
+        "table": _optional(reports / name / "dice.md"),
+    }
+
+
+def headline(text, answer, ledger):
+    """A headline whose marks ``[ID: VERDICT]`` are links to the claims they name.
+
+    If the ledger says otherwise of any of them, or there is no headline, the first
+    sentences of the study's answer stand in its place.
+
+    Parameters
+    ----------
+    text, answer : str
+    ledger : DataFrame
+        From `read_ledger`.
+    """
+    if not text or claims.contradictions(text, ledger["verdict"].to_dict()):
+        return first_sentences(answer)
+
+    def link(match):
+        name, verdict = match.groups()
+        style = f'class="sign {_slug(verdict)}" href="#claim-{name}"'
+        about = f'title="{verdict}" aria-label="{verdict}"'
+        return f"&nbsp;<a {style} {about}>{SIGNS[verdict]}</a>"
+
+    return re.sub(r"\s\[([a-z0-9_.]+): ([a-z ]+)\]", link, text)
+
+
+def first_sentences(text):
+    """As many of the first sentences of a text as fit a card, at least one.
+
+    Examples
+    --------
+    >>> first_sentences("It did. " + "x" * 300 + ".")
+    'It did.'
+    """
+    sentences = re.split(r"(?<=[.?!]) (?=[A-Z*])", text)
+    kept = sentences[:1]
+    for sentence in sentences[1:]:
+        if len(" ".join([*kept, sentence])) > HEADLINE:
+            break
+        kept.append(sentence)
+    return " ".join(kept)
+
+
+def count(rows):
+    """How many claims have each verdict, in the order of `claims.VERDICTS`."""
+    found = rows["verdict"].value_counts()
+    return {verdict: int(found.get(verdict, 0)) for verdict in claims.VERDICTS}
+
+
+def chart(title, rows, ledger):
+    """Where the marks of a small drawing of some claims stand, and the same in words.
+
+    Parameters
+    ----------
+    title : str
+    rows : dict of str to str
+        Id of a claim to its name in the drawing.
+    ledger : DataFrame
+        From `read_ledger`.
+
+    Returns
+    -------
+    dict, or None when none of the claims has a value
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    chosen = ledger.reindex(list(rows)).dropna(subset=["ours"])
+    if chosen.empty:
+        return None
+    chosen = chosen.assign(
+        low=chosen["low"].fillna(chosen["ours"]),
+        high=chosen["high"].fillna(chosen["ours"]),
+    )
+    values = chosen[["ours", "low", "high", "published"]].to_numpy(float)
+    least, most = min(0.0, np.nanmin(values)), max(0.0, np.nanmax(values))
+    margin = 0.04 * (most - least)
+    ticks = MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(least, most)
+    ticks = ticks[(ticks >= least - margin) & (ticks <= most + margin)]
+    least, most = least - margin, most + margin
+
+    def place(value):
+        return round(LEFT + (RIGHT - LEFT) * (value - least) / (most - least), 1)
+
+    marks, words = [], []
+    for number, (name, row) in enumerate(chosen.iterrows()):
+        printed = row["published"] and not np.isnan(row["published"])  # 0: no change
+        text = f"{round(row['ours'], 3) + 0.0:+.3f}".replace("-", "−")
+        words.append(f"{rows[name]} {text} [{row['low']:.3f}, {row['high']:.3f}]")
+        words[-1] += f", in the paper {row['published']:+.3f}" if printed else ""
+        marks.append(
+            {key: place(row[key]) for key in ("ours", "low", "high")}
+            | {"name": rows[name], "text": text, "verdict": row["verdict"]}
+            | {"paper": place(row["published"]) if printed else None}
+            | {"y": ROW * number + ROW / 2}
+        )
+    foot = ROW * len(marks)
+    axis = [{"x": place(tick), "text": number_text(round(tick, 9))} for tick in ticks]
+    return {"title": title, "words": f"{title}: {'; '.join(words)}.", "rows": marks} | {
+        "ticks": axis, "foot": foot, "height": foot + FOOT
+    }  # fmt: skip
+
+
+def number_text(value):
+    """A number in at most three decimals; nothing for NaN.
+
+    Examples
+    --------
+    >>> number_text(0.25), number_text(-6.0), number_text(6e-6), number_text(np.nan)
+    ('0.25', '−6', '6e-06', '')
+    """
+    if np.isnan(value):
+        return ""
+    if value and abs(value) < 5e-4:
+        return f"{value:.0e}"
+    return f"{value:.3f}".rstrip("0").rstrip(".").replace("-", "−")
+
+
+def finding_text(ours, low, high):
+    """Our value and its interval, three decimals each; a count is a whole number.
+
+    Examples
+    --------
+    >>> finding_text(0.65, 0.625, 0.68), finding_text(6.0, 6.0, 6.0)
+    ('0.650 [0.625, 0.680]', '6')
+    """
+    if np.isnan(ours) or low == high:
+        return number_text(ours)
+    text = f"{ours:.3f}" if np.isnan(low) else f"{ours:.3f} [{low:.3f}, {high:.3f}]"
+    return text.replace("-", "−")
+
+
+def _claim(row, reports):
+    """A row of the ledger as the page shows it."""
+    return {
+        **{key: getattr(row, key) for key in ("id", "claim", "kind", "verdict")},
+        "source": row.source,
+        "ours": finding_text(row.ours, row.low, row.high),
+        "paper": number_text(row.published),
+        "links": list(_links(row, reports)),
+    }
+
+
+def _links(row, reports):
+    """Name and address of what stands behind a claim."""
+    if isinstance(row.figure, str):
+        yield "figure", f"{row.study}/{row.figure}"
+    yield "page", f"{row.study}/{row.study}.html"
+    trace = reports / "trace" / f"{row.study}.html"
+    if isinstance(row.arm, str) and trace.exists():
+        anchor = f"{row.arm}-{row.structure}"
+        known = f'id="{anchor}"' in trace.read_text()
+        yield "trace", f"trace/{trace.name}" + (f"#{anchor}" if known else "")
+
+
+def cohort_table(params, prose):
+    """The cohorts as a Markdown table: images, cases, voxels, the real data instead."""
+    data = params.data
+    made = {"head": data.head, "torso": data.torso}
+    cases = {name: section.subjects for name, section in made.items()}
+    for section in (data.lesions, data.skullbase):
+        made |= dict.fromkeys(section.subjects, section)
+        cases |= section.subjects
+    rows = [
+        {
+            "cohort": f"`{name}`",
+            "what": about["what"],
+            "images": ", ".join(params.cohorts[name].modalities),
+            "cases": cases[name],
+            "voxels, mm": _spacing(made[name].spacing_mm),
+            "the real data in its place (reader)": about["real"],
+        }
+        for name, about in prose.items()
+        if name in params.cohorts and name in made
+    ]
+    return pd.DataFrame(rows).to_markdown(index=False)
+
+
+def _spacing(spacing_mm):
+    """`3` or `1.2 × 1.2 × 1.8`."""
+    if isinstance(spacing_mm, tuple) and len(set(spacing_mm)) > 1:
+        return " × ".join(number_text(length) for length in spacing_mm)
+    return number_text(np.atleast_1d(spacing_mm)[0])
+
+
+def _slug(text):
+    return text.replace(" ", "-")
+
+
+def _phantoms(reports):
+    folder = reports / "phantoms"
+    if not (folder / "summary.json").exists():
+        return None
+    summary = _summary(folder)
+    return summary | {"figure": f"phantoms/{summary['figure']}"}
+
+
+def _summary(folder):
+    return json.loads((folder / "summary.json").read_text())
+
+
+def _optional(path):
+    return path.read_text().strip() if path.exists() else ""
+
+
+def _text(name):
+    return resources.files("noisyseg").joinpath(name).read_text()
