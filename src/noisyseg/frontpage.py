@@ -135,7 +135,7 @@ def first_sentences(text):
 
     Examples
     --------
-    >>> first_sentences("It did. " + "x" * 300 + ".")
+    >>> first_sentences("It did. " + "No" * 300 + ".")
     'It did.'
     """
     sentences = re.split(r"(?<=[.?!]) (?=[A-Z*])", text)
