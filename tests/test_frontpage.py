@@ -52,27 +52,6 @@ def test_a_headline_that_the_ledger_contradicts_gives_way_to_the_answer():
     assert frontpage.headline("", "No.", found) == "No."
 
 
-def test_marks_stand_at_their_values():
-    found = ledger(("a", 0.5, 0.0, 1.0, 1.0, "reproduced"))
-    drawn = frontpage.chart("Dice", {"a": "eyes"}, found)
-    (mark,) = drawn["rows"]
-    assert mark["ours"] == (mark["low"] + mark["high"]) / 2
-    assert mark["paper"] == mark["high"]
-    zero = next(tick["x"] for tick in drawn["ticks"] if tick["text"] == "0")
-    assert zero == mark["low"]
-    assert drawn["words"] == "Dice: eyes +0.500 [0.000, 1.000], in the paper +1.000."
-
-
-def test_a_drawing_does_without_what_has_no_value():
-    found = ledger(
-        ("a", np.nan, np.nan, np.nan, 1, "inconclusive"),
-        ("b", 1, np.nan, np.nan, 0, "inconclusive"),
-    )
-    assert frontpage.chart("Dice", {"a": "eyes", "c": "skin"}, found) is None
-    (mark,) = frontpage.chart("Dice", {"a": "eyes", "b": "skin"}, found)["rows"]
-    assert mark["low"] == mark["ours"] == mark["high"] and mark["paper"] is None
-
-
 def test_verdicts_are_counted_in_their_order():
     rows = pd.DataFrame({"verdict": ["inconclusive", "reproduced", "inconclusive"]})
     assert list(frontpage.count(rows).values()) == [1, 0, 2, 0, 0]

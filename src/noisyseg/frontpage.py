@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from noisyseg import claims, pages, reporting
+from noisyseg import claims, drawings, pages, reporting
 
 REPORTS = Path("reports")
 OTHERS = ("claims", "phantoms", "trace")  # reports that are no study
@@ -22,7 +22,6 @@ SIGNS = dict(zip(claims.VERDICTS, "✓✗?○§", strict=True))
 KINDS = {"sentence": "", "erratum": "Slip:", "number": "Number:"}
 WORDS = dict(enumerate("no one two three four five six seven eight nine ten".split()))
 HEADLINE = 260  # characters of an answer that serves as headline, about
-LEFT, RIGHT, ROW, FOOT = 128, 305, 15, 14  # of a chart, in its own units
 
 
 def write(params, reports=REPORTS, readme="README.md"):
@@ -96,7 +95,7 @@ def describe(name, prose, ledger, reports=REPORTS):
         "picture": prose.get("picture", f"Main figure: {summary['title']}"),
         "paper": prose.get("paper", ""),
         "headline": headline(prose.get("headline", ""), summary["answer"], ledger),
-        "chart": chart(**prose["chart"], ledger=ledger) if "chart" in prose else None,
+        "chart": _chart(prose.get("chart"), ledger),
         "total": len(sentences),
         "counts": count(sentences),
         "all_counts": count(rows),
@@ -153,86 +152,9 @@ def count(rows):
     return {verdict: int(found.get(verdict, 0)) for verdict in claims.VERDICTS}
 
 
-def chart(title, rows, ledger):
-    """Where the marks of a small drawing of some claims stand, and the same in words.
-
-    Parameters
-    ----------
-    title : str
-    rows : dict of str to str
-        Id of a claim to its name in the drawing.
-    ledger : DataFrame
-        From `read_ledger`.
-
-    Returns
-    -------
-    dict, or None when none of the claims has a value
-    """
-    from matplotlib.ticker import MaxNLocator
-
-    chosen = ledger.reindex(list(rows)).dropna(subset=["ours"])
-    if chosen.empty:
-        return None
-    chosen = chosen.assign(
-        low=chosen["low"].fillna(chosen["ours"]),
-        high=chosen["high"].fillna(chosen["ours"]),
-    )
-    values = chosen[["ours", "low", "high", "published"]].to_numpy(float)
-    least, most = min(0.0, np.nanmin(values)), max(0.0, np.nanmax(values))
-    margin = 0.04 * (most - least)
-    ticks = MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(least, most)
-    ticks = ticks[(ticks >= least - margin) & (ticks <= most + margin)]
-    least, most = least - margin, most + margin
-
-    def place(value):
-        return round(LEFT + (RIGHT - LEFT) * (value - least) / (most - least), 1)
-
-    marks, words = [], []
-    for number, (name, row) in enumerate(chosen.iterrows()):
-        printed = row["published"] and not np.isnan(row["published"])  # 0: no change
-        text = f"{round(row['ours'], 3) + 0.0:+.3f}".replace("-", "−")
-        words.append(f"{rows[name]} {text} [{row['low']:.3f}, {row['high']:.3f}]")
-        words[-1] += f", in the paper {row['published']:+.3f}" if printed else ""
-        marks.append(
-            {key: place(row[key]) for key in ("ours", "low", "high")}
-            | {"name": rows[name], "text": text, "verdict": row["verdict"]}
-            | {"paper": place(row["published"]) if printed else None}
-            | {"y": ROW * number + ROW / 2}
-        )
-    foot = ROW * len(marks)
-    axis = [{"x": place(tick), "text": number_text(round(tick, 9))} for tick in ticks]
-    return {"title": title, "words": f"{title}: {'; '.join(words)}.", "rows": marks} | {
-        "ticks": axis, "foot": foot, "height": foot + FOOT
-    }  # fmt: skip
-
-
-def number_text(value):
-    """A number in at most three decimals; nothing for NaN.
-
-    Examples
-    --------
-    >>> number_text(0.25), number_text(-6.0), number_text(6e-6), number_text(np.nan)
-    ('0.25', '−6', '6e-06', '')
-    """
-    if np.isnan(value):
-        return ""
-    if value and abs(value) < 5e-4:
-        return f"{value:.0e}"
-    return f"{value:.3f}".rstrip("0").rstrip(".").replace("-", "−")
-
-
-def finding_text(ours, low, high):
-    """Our value and its interval, three decimals each; a count is a whole number.
-
-    Examples
-    --------
-    >>> finding_text(0.65, 0.625, 0.68), finding_text(6.0, 6.0, 6.0)
-    ('0.650 [0.625, 0.680]', '6')
-    """
-    if np.isnan(ours) or low == high:
-        return number_text(ours)
-    text = f"{ours:.3f}" if np.isnan(low) else f"{ours:.3f} [{low:.3f}, {high:.3f}]"
-    return text.replace("-", "−")
+def _chart(about, ledger):
+    """The drawing of a study, or None if it has none."""
+    return drawings.chart(about["title"], about["rows"], ledger) if about else None
 
 
 def _claim(row, reports):
@@ -240,8 +162,8 @@ def _claim(row, reports):
     return {
         **{key: getattr(row, key) for key in ("id", "claim", "kind", "verdict")},
         "source": row.source,
-        "ours": finding_text(row.ours, row.low, row.high),
-        "paper": number_text(row.published),
+        "ours": drawings.finding_text(row.ours, row.low, row.high),
+        "paper": drawings.number_text(row.published),
         "links": list(_links(row, reports)),
     }
 
@@ -284,8 +206,8 @@ def cohort_table(params, prose):
 def _spacing(spacing_mm):
     """`3` or `1.2 × 1.2 × 1.8`."""
     if isinstance(spacing_mm, tuple) and len(set(spacing_mm)) > 1:
-        return " × ".join(number_text(length) for length in spacing_mm)
-    return number_text(np.atleast_1d(spacing_mm)[0])
+        return " × ".join(drawings.number_text(length) for length in spacing_mm)
+    return drawings.number_text(np.atleast_1d(spacing_mm)[0])
 
 
 def _slug(text):
