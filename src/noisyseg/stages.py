@@ -10,6 +10,7 @@ from noisyseg import (
     environment,
     frontpage,
     lesion_phantoms,
+    metrics,
     noise,
     organs,
     pages,
@@ -40,6 +41,7 @@ def run(stage, name, params):
     }
     if stage == "report":
         frontpage.write(params)
+        metrics.write(params)
         environment.write(params, REPORTS / "environment.json")
     else:
         stages[stage](params, name)
