@@ -12,7 +12,7 @@ verify: repro          ## make what is missing; did it come out as committed?
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/noisyseg verify
 
 test: data lint        ## lint, contracts, unit tests, the whole line at tiny scale
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lab: .venv/ready       ## open JupyterLab on the first notebook
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab --notebook-dir . notebooks/00_start_here.ipynb

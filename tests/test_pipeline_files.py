@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -112,3 +114,34 @@ def test_a_misspelt_notebook_parameter_is_refused(name):
     stages.check_parameters(path, {"scale": "tiny"})
     with pytest.raises(ValueError, match="must declare its parameters, got 'scael'"):
         stages.check_parameters(path, {"scael": "tiny"})
+
+
+def test_the_readme_draws_the_stages_as_they_are():
+    command = [Path(sys.executable).with_name("dvc"), "dag", "--md"]
+    drawn = subprocess.run(
+        [*command, "--collapse-foreach-matrix"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    readme = Path("README.md").read_text()
+    shown = readme.partition("<!-- dag -->\n")[2].partition("<!-- end dag -->")[0]
+    assert shown.strip() == drawn.strip()
+
+
+def test_what_dvc_shows_is_made_by_some_stage():
+    whole = yaml.safe_load(Path("dvc.yaml").read_text())
+    made = [
+        str(out)
+        for out in re.findall(
+            r"- ((?:reports|results)\S+?):?\n", Path("dvc.yaml").read_text()
+        )
+    ]
+    images = [plot for plot in whole["plots"] if isinstance(plot, str)]
+    for path in [*whole["metrics"], *images]:
+        assert any(
+            Path(path).is_relative_to(out.replace("${key}", Path(path).parts[1]))
+            for out in made
+        ), path
+    chosen = params.load().metrics
+    assert set(chosen) == set(params.load().studies) | set(stages.TRAINERS)
