@@ -248,9 +248,13 @@ def _verify(arguments):
 
 
 def _stage(arguments):
-    from noisyseg import params, stages
+    from noisyseg import params, provenance
 
-    stages.run(arguments.stage, arguments.name, params.load())
+    settings = params.load()
+    with provenance.guarded(arguments.stage, arguments.name, settings):
+        from noisyseg import stages  # whose code has been hashed by now
+
+        stages.run(arguments.stage, arguments.name, settings)
 
 
 if __name__ == "__main__":
