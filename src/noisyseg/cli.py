@@ -34,6 +34,7 @@ def _parser():
     _add_course(commands)
     _add_verify(commands)
     _add_stage(commands)
+    _add_trace(commands)
     return parser
 
 
@@ -119,10 +120,24 @@ def _add_verify(commands):
 def _add_stage(commands):
     stage = commands.add_parser("stage", help="run one stage of dvc.yaml")
     names = ("atlas", "labels", "noise", "contours", "propagate", "train")
-    names += ("notebook", "report")
+    names += ("notebook", "trace", "report")
     stage.add_argument("stage", choices=names)
     stage.add_argument("name", nargs="?", help="cohort, study or notebook")
     stage.set_defaults(run=_stage)
+
+
+def _add_trace(commands):
+    trace = commands.add_parser("trace", help="tell where a number of a report is from")
+    trace.add_argument("study", metavar="STUDY")
+    trace.add_argument("arm", metavar="ARM")
+    trace.add_argument("structure", metavar="STRUCTURE")
+    trace.add_argument("--metric", default="dice")
+    trace.add_argument("--reference", help="default: the first in the study's table")
+    trace.add_argument(
+        "--where", nargs="+", default=[], metavar="KEY=VALUE", help="e.g. scenario=wmh"
+    )
+    trace.add_argument("--png", type=Path, help="picture of the worst case")
+    trace.set_defaults(run=_trace)
 
 
 def _data(arguments):
@@ -255,6 +270,33 @@ def _stage(arguments):
         from noisyseg import stages  # whose code has been hashed by now
 
         stages.run(arguments.stage, arguments.name, settings)
+
+
+def _trace(arguments):
+    """Print what made a number, then draw its worst case."""
+    from noisyseg import params, tracing, tracing_text
+
+    if arguments.png:
+        _check_ending(arguments.png, ".png")
+    number = tracing.find(
+        arguments.study,
+        arguments.arm,
+        arguments.structure,
+        metric=arguments.metric,
+        reference=arguments.reference,
+        where=dict(map(_pair, arguments.where)),
+    )
+    settings = params.load()
+    print(tracing_text.describe(settings, number))
+    png = arguments.png or tracing_text.picture_path(number)
+    print(tracing_text.draw_worst(settings, number, png), png, sep="\n  ")
+
+
+def _pair(text):
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"where must be KEY=VALUE, got {text!r}; write scenario=wmh")
+    return key, value
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import json
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import yaml
@@ -65,8 +66,8 @@ def pipeline(path=PIPELINE, scale=""):
     -------
     dict of str to Stage
     """
-    found = {}
-    for name, about in yaml.load(Path(path).read_text(), LOADER)["stages"].items():
+    path, found = Path(path), {}
+    for name, about in _load(path, path.stat().st_mtime_ns).get("stages", {}).items():
         if "foreach" not in about:
             found[name] = _stage(name, about, {"scale": scale})
             continue
@@ -79,6 +80,11 @@ def pipeline(path=PIPELINE, scale=""):
                 values |= {f"item.{field}": value for field, value in item.items()}
             found[f"{name}@{key}"] = _stage(f"{name}@{key}", about["do"], values)
     return found
+
+
+@lru_cache(maxsize=4)
+def _load(path, _changed_ns):
+    return yaml.load(path.read_text(), LOADER)
 
 
 def _stage(name, about, values):
@@ -195,3 +201,37 @@ def hash_file(path, algorithm="sha256"):
         return None
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def read_record(stage):
+    """What a stage was made of before it ran, a dict; None if it left no record."""
+    return json.loads(stage.record.read_text()) if stage.record.is_file() else None
+
+
+def read_lock(stage, path=LOCK):
+    """What `dvc.lock` says of a stage.
+
+    Parameters
+    ----------
+    stage : Stage
+    path : str or Path
+
+    Returns
+    -------
+    deps, outs : dict of path to MD5, of a folder with ``.dir`` at its end
+        Empty if DVC has not run the stage yet.
+    """
+    path = Path(path)
+    whole = _load(path, path.stat().st_mtime_ns) if path.is_file() else {}
+    about = whole.get("stages", {}).get(stage.name, {})
+    return tuple(
+        {row["path"]: row["md5"] for row in about.get(part, [])}
+        for part in ("deps", "outs")
+    )
+
+
+def changed_code(stage, path=LOCK):
+    """The code of a stage that is no longer what `dvc.lock` says, sorted paths."""
+    deps, _ = read_lock(stage, path)
+    known = (code for code in stage.code if code in deps)
+    return [code for code in known if hash_file(code, "md5") != deps[code]]

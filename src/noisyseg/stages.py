@@ -43,6 +43,10 @@ def run(stage, name, params):
         frontpage.write(params)
         metrics.write(params)
         environment.write(params, REPORTS / "environment.json")
+    elif stage == "trace":
+        from noisyseg import tracing_pages
+
+        tracing_pages.write(params)
     else:
         stages[stage](params, name)
 
