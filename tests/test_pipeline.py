@@ -23,6 +23,7 @@ STAGES |= {f"{stage}@{study}" for stage in ("train", "study") for study in STUDI
 STAGES |= {"contours@torso", "train@threshold", "threshold", "train@ace", "ace"}
 STAGES |= {"propagate@target", "propagate@target_test", "train@mind", "mind", "claims"}
 STAGES |= {"00_start_here"}
+STAGES |= {"trace"}
 
 
 def run(*command, cwd, code=0):
@@ -113,7 +114,7 @@ def test_new_words_in_a_notebook_run_its_stage_alone(line):
     notebook = line / "notebooks" / "sgl.ipynb"
     text = notebook.read_text()
     notebook.write_text(text.replace("You will learn", "You are going to learn"))
-    assert ran(run("dvc", "repro", cwd=line)) == {"study@sgl"}
+    assert ran(run("dvc", "repro", cwd=line)) == {"study@sgl", "trace"}
 
 
 def test_data_are_the_same_bytes_again(line, tmp_path):

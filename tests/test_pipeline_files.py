@@ -21,6 +21,7 @@ ENTRY = {
     "propagate": "borrowing",
     "train": "training",
     "report": "frontpage",
+    "trace": "tracing_pages",
 }
 # Wiring that hands values on but computes none of the results.
 WIRING = {"params", "sections", "scenario_sections", "settings", "workers", "stages"}

@@ -13,6 +13,7 @@ from PIL import Image
 from noisyseg import (
     domains,
     organs,
+    pages,
     predictions,
     provenance,
     reporting,
@@ -26,6 +27,7 @@ from noisyseg import (
 from noisyseg.tracing import anchor, as_text
 
 PAGES = tracing.REPORTS / "trace"
+EXAMPLE = ("sgl", "t1", "bone")  # of the README
 STYLE = """<style>
 .wide { overflow-x: auto; } .wide code { white-space: nowrap; }
 li code { word-break: break-all; } h2 a, h3 a { color: inherit; }
@@ -37,7 +39,7 @@ def write(params):
     """Write ``reports/trace/<study>.html`` and the pictures of worst cases beside it.
 
     Each arm and structure has the id `tracing.anchor`. The arms of a paper's table of
-    Dice have pictures.
+    Dice have pictures. ``example.md`` is what the README shows.
     """
     studies = [*params.studies, organs.STUDY, scenarios.STUDY, domains.STUDY]
     numbers = {study: find_all(study) for study in studies}
@@ -46,6 +48,8 @@ def write(params):
     said = draw_all(params, drawn)
     for study, every in numbers.items():
         write_page(params, study, every, said)
+    text = tracing_text.brief(params, tracing.find(*EXAMPLE))
+    reporting.write_text(PAGES / "example.md", f"```text\n{text}\n```\n")
 
 
 def write_page(params, study, numbers, said):
@@ -68,7 +72,7 @@ def write_page(params, study, numbers, said):
     for arm, group in groupby(numbers, key=lambda number: number.arm):
         parts += _arm(params, study, arm)
         parts += [_number(params, number, said) for number in group]
-    reporting.markdown_page("\n\n".join(parts), PAGES / f"{study}.html")
+    pages.markdown_page("\n\n".join(parts), PAGES / f"{study}.html")
 
 
 def find_all(study):

@@ -37,6 +37,12 @@ def describe(params, number):
     return "\n".join(part for part in parts if part)
 
 
+def brief(params, number):
+    """A number, its place and its cases: the beginning and the end of `describe`."""
+    cases = textwrap.indent(_cases(number), "  ")
+    return "\n".join([_heading(number), _places(params, number), "...", cases])
+
+
 def _heading(number):
     row, told = tracing.summary(number), number.told
     said = ", ".join(f"{key} {tracing.as_text(value)}" for key, value in told.items())
@@ -59,7 +65,9 @@ def _places(params, number):
     lines += [f"  figure  {path}" for path in tracing_facts.drawings(number)]
     folder = tracing.REPORTS / number.study
     rows = f"{folder}/summary.csv; {len(number.rows)} rows of {folder}/scores.csv"
-    lines += [_wrapped(rows, "  rows    "), f"  page    {folder}/{number.study}.html"]
+    traced = tracing.link(number.study, number.arm, number.structure)
+    pages = f"{folder}/{number.study}.html; {tracing.REPORTS}/{traced}"
+    lines += [_wrapped(rows, "  rows    "), _wrapped(pages, "  page    ")]
     how = {"reference": "--reference", "metric": "--metric"}
     for key, values in number.others.items():
         option = how.get(key, f"--where {key}=")
@@ -77,8 +85,8 @@ def _stage(stage):
     else:
         lines += [
             f"    code    {record['code_sha256']} {len(record['code'])} files",
-            f"    params  {record['params_sha256']} scale {record['scale']}",
-            f"            {stage.record}",
+            f"    params  {record['params_sha256']}",
+            f"    record  {stage.record}, scale {record['scale']}",
         ]
     lines += [_hashed("from", path, md5) for path, md5 in deps.items()
               if path not in stage.code]  # fmt: skip
