@@ -216,7 +216,7 @@ def commit():
 
 def test_a_planted_change_of_the_real_tables_ends_with_status_1(project, capsys):
     assert cli.main(["verify"]) == 0
-    assert "39 tables: 39 same" in capsys.readouterr().out
+    assert re.search(r"^(\d+) tables: \1 same, 0 within", capsys.readouterr().out, re.M)
     ledger = project / "reports/claims/ledger.csv"
     text = ledger.read_text()
     ledger.write_text(re.sub(",reproduced,", ",not reproduced,", text, count=1))

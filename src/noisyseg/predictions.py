@@ -7,6 +7,7 @@ import numpy as np
 from noisyseg import (
     borrowing,
     crossmoda,
+    crosstable,
     datasets,
     decisions,
     domain_cases,
@@ -58,7 +59,7 @@ def base_arm(study, arm):
     >>> base_arm("threshold", "ce_star"), base_arm("robust", "ce_star")
     ('ce', 'ce_star')
     """
-    if study in (organs.STUDY, domains.STUDY):
+    if study in (organs.STUDY, domains.STUDY, crosstable.STUDY):
         for cut in CUTS:
             arm = arm.removesuffix(cut)
     return arm
@@ -112,7 +113,7 @@ def again(params, row):
         If weights or labels are not there.
     """
     makers = {organs.STUDY: _organ, scenarios.STUDY: _scenario, domains.STUDY: _domain}
-    makers |= dict.fromkeys(params.studies, _head)
+    makers |= dict.fromkeys(params.studies, _head) | {crosstable.STUDY: _crossed}
     check_choice("study", row["study"], makers)
     return makers[row["study"]](params, row)
 
@@ -134,6 +135,21 @@ def _head(params, row):
     truth = software.load_reference(params, study.cohort, row["reference"], case)
     names = tuple(studies.table(params, study).names)
     return Segmentation(image, truth.data, found.data, names)
+
+
+def _crossed(params, row):
+    """What a network of study `cross` finds, decided as its arm says."""
+    study, arm = params.cross, row["arm"]
+    *_, cases = studies.split(params, study)
+    case = _called(row["case"], {case.subject: case for case in cases})
+    images, how = software.load_images(case.images), study.arms[base_arm("cross", arm)]
+    truth = crosstable.load_references(params, how.labels, case)[row["reference"]]
+    prob = crosstable.probabilities(params, how, *networks(params, row), images)
+    decide = decisions.most_likely
+    if arm.endswith(crosstable.CUT):
+        decide = decisions.dice_optimal
+    names = tuple(studies.table(params, study).names)
+    return Segmentation(images[how.inputs[0]], truth.data, decide(prob), names)
 
 
 def _task(row):

@@ -21,6 +21,7 @@ PLAIN = {  # rows of tables that stand for no arm of params.yaml
 CUT_TITLES = {
     "threshold": {"": ", 1/2", "_star": ", t*", "_oracle": ", oracle"},
     "mind": {"_star": ": weights undone, cut"},
+    "cross": {"_star": ", cut"},
 }
 # study, table, what it holds, what else its rows say, the column
 TABLES = (
@@ -36,7 +37,7 @@ TABLES = (
 _SHOWN = {"metric": "dice", "structure": "(?!background).*"}
 FIGURES = (  # study, figure, which numbers it shows
     ("sgl", "distributions.png", {"metric": "dice", "reference": "truth"}),
-    ("robust", "sweep.png", {**_SHOWN, "arm": r"ce|beta_[\d.e-]+"}),
+    ("robust", "sweep.png", {**_SHOWN, "arm": r"ce|beta(_[\d.e-]+)?"}),
     ("threshold", "main.png", {**_SHOWN, "arm": "ce|sd|ce_star"}),
     ("ace", "main.png", _SHOWN),
     ("mind", "main.png", {**_SHOWN, "cohort": "target_test"}),
