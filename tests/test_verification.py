@@ -223,7 +223,7 @@ def test_a_planted_change_of_the_real_tables_ends_with_status_1(project, capsys)
     assert cli.main(["verify"]) == 1
     said = capsys.readouterr().out
     assert re.search(r"verdict: reproduced -> not reproduced; must be equal", said)
-    assert "38 same, 0 within tolerance, 1 changed" in said
+    assert re.search(r" same, 0 within tolerance, 1 changed$", said, re.M)
     assert cli.main(["verify", "sgl"]) == 0
 
 
