@@ -28,6 +28,7 @@ from noisyseg.tracing import anchor, as_text
 
 PAGES = tracing.REPORTS / "trace"
 EXAMPLE = ("sgl", "t1", "bone")  # of the README
+OTHER_CASES = ("scenario", "cohort")  # whose cases are others, of the same names
 STYLE = """<style>
 .wide { overflow-x: auto; } .wide code { white-space: nowrap; }
 li code { word-break: break-all; } h2 a, h3 a { color: inherit; }
@@ -136,7 +137,7 @@ def _link(number):
 
 def _shrink(path):
     """Write a PNG again in greys and shades of the contours: a third of the bytes."""
-    greys = [[level] * 3 for level in range(0, 256, 9)]
+    greys = [[level] * 3 for level in np.linspace(0, 255, 30)]
     contours = np.array([to_rgb(code) for code in tracing_pictures.COLOURS.values()])
     shades = [shade * contours for shade in (0.5, 0.75, 1)]
     shades += [1 - shade * (1 - contours) for shade in (0.35, 0.65)]
@@ -262,15 +263,18 @@ def _others(number):
 
 
 def _cases(number):
-    """Dice of every case under all that the study tells apart, the first first."""
+    """Dice of every case, under every reference and strength of noise, as HTML."""
     scores = tracing.read_scores(number.study)
     rows = scores[scores["metric"] == number.metric]
-    for key in ("arm", "structure"):
-        rows = rows[rows[key] == number.told[key]]
-    told = [key for key in ("reference", *number.where) if key in number.others]
+    alike = [key for key in number.where if key not in OTHER_CASES]
+    for key, value in number.told.items():
+        if key not in ("reference", *alike):
+            rows = rows[rows[key] == value]
+    told = [key for key in ("reference", *alike) if key in number.others]
     wide = rows.pivot_table(index="case", columns=told or ["metric"], values="value")
-    names = wide.columns.to_frame().map(as_text).agg(", ".join, axis=1)
-    wide.columns = [" ".join(told) + " " + name for name in names] if told else names
+    names = wide.columns.to_frame().map(as_text).to_dict("records")
+    if told:
+        wide.columns = [", ".join(f"{k} {v}" for k, v in n.items()) for n in names]
     order = tracing.cases(number)["case"]
     rest = [case for case in wide.index if case not in set(order)]
     table = wide.reindex([*order, *rest]).reset_index()
