@@ -33,15 +33,17 @@ def ledger(*rows):
 
 def test_every_headline_agrees_with_the_ledger():
     verdicts = frontpage.read_ledger()["verdict"].to_dict()
-    for name, study in PROSE["studies"].items():
-        assert claims.contradictions(study["headline"], verdicts) == [], name
-        assert re.search(r"\[[a-z0-9_.]+: [a-z ]+\]", study["headline"]), name
+    told = {n: s["headline"] for n, s in PROSE["studies"].items() if "headline" in s}
+    assert len(told) == 5  # the studies of papers
+    for name, headline in told.items():
+        assert claims.contradictions(headline, verdicts) == [], name
+        assert re.search(r"\[[a-z0-9_.]+: [a-z ]+\]", headline), name
 
 
 def test_every_mark_of_a_drawing_is_a_claim_with_a_value():
     found = frontpage.read_ledger()
-    for study in PROSE["studies"].values():
-        assert found.loc[list(study["chart"]["rows"]), "ours"].notna().all()
+    for chart in (s["chart"] for s in PROSE["studies"].values() if "chart" in s):
+        assert found.loc[list(chart["rows"]), "ours"].notna().all()
 
 
 def test_a_headline_that_the_ledger_contradicts_gives_way_to_the_answer():
