@@ -7,7 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from noisyseg import evaluation, params, tracing, tracing_facts, tracing_pictures
+from noisyseg import (
+    evaluation,
+    params,
+    tracing,
+    tracing_facts,
+    tracing_pictures,
+    tracing_text,
+)
 from noisyseg.volume import Volume
 
 STUDIES = sorted(path.parent.name for path in Path("reports").glob("*/scores.csv"))
@@ -120,6 +127,14 @@ def test_an_arm_that_another_study_trains_leads_there():
     names = [stage.name for stage in behind]
     assert "train@sgl" in names and "train@robust" not in names
     assert names[0] == "study@robust" and names[-1] == "atlas@head"
+
+
+def test_weights_that_are_gone_name_what_brings_them_back(monkeypatch):
+    settings, number = params.load(), tracing.find("sgl", "t1", "bone")
+    monkeypatch.setattr(tracing_text.training, "WEIGHTS", "gone.safetensors")
+    remedy = "run dvc checkout results/train/sgl, or dvc repro train@sgl"
+    with pytest.raises(FileNotFoundError, match=remedy):
+        tracing_text.draw_worst(settings, number, Path("never.png"))
 
 
 @pytest.mark.parametrize(("study", "figure", "_"), tracing_facts.FIGURES)

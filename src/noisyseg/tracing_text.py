@@ -3,6 +3,8 @@
 import textwrap
 from pathlib import Path
 
+import pandas as pd
+
 from noisyseg import (
     evaluation,
     predictions,
@@ -110,7 +112,7 @@ def _arm(params, number):
 
 def _network(row, behind):
     lines = [f"  {row['network']:<8} {row['folder']}"]
-    if row["weights"] is None:
+    if pd.isna(row["weights"]):
         lines.append(f"           no weights: {remedy(row['folder'], behind)}")
     else:
         lines += [f"    {key:<8} {row[key]}" for key in ("weights", "code", "data")]
