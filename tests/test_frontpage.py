@@ -73,9 +73,9 @@ def test_a_study_that_nobody_described_shows_its_own_words(reports):
 def test_a_claim_leads_to_its_trace_when_there_is_one(reports):
     assert "trace/" not in frontpage.compose(params.load(), reports)
     (reports / "trace").mkdir()
-    (reports / "trace" / "ace.html").write_text('<p id="ace-WMH">')
+    (reports / "trace" / "ace.html").write_text('<p id="ace-wmh">')
     page = frontpage.compose(params.load(), reports)
-    assert 'href="trace/ace.html#ace-WMH"' in page and 'href="trace/ace.html"' in page
+    assert 'href="trace/ace.html#ace-wmh"' in page and 'href="trace/ace.html"' in page
     assert "trace/mind.html" not in page
 
 

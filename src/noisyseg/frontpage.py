@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from noisyseg import claims, drawings, pages, reporting
+from noisyseg import claims, drawings, pages, reporting, tracing
 
 REPORTS = Path("reports")
 OTHERS = ("claims", "phantoms", "trace")  # reports that are no study
@@ -175,7 +175,7 @@ def _links(row, reports):
     yield "page", f"{row.study}/{row.study}.html"
     trace = reports / "trace" / f"{row.study}.html"
     if isinstance(row.arm, str) and trace.exists():
-        anchor = f"{row.arm}-{row.structure}"
+        anchor = tracing.anchor(row.arm, str(row.structure))
         known = f'id="{anchor}"' in trace.read_text()
         yield "trace", f"trace/{trace.name}" + (f"#{anchor}" if known else "")
 
