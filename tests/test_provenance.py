@@ -110,3 +110,10 @@ def test_stages_are_read_as_dvc_reads_them():
 def test_every_stage_keeps_its_record():
     for stage in provenance.pipeline().values():
         assert str(stage.record) in stage.outs, stage.name
+
+
+def test_a_record_can_be_made_of_every_stage():
+    settings = params.load(scale="tiny")
+    for stage in provenance.pipeline(scale="tiny").values():
+        record = provenance.make_record(stage, settings)
+        assert None not in record["code"].values(), stage.name

@@ -165,7 +165,7 @@ def make_record(stage, settings):
         params (section to values, those of the scale filled in) and params_sha256
     """
     code, params = hash_files(stage.code), settings.model_dump(mode="json")
-    asked = [key for key in stage.params if not key.startswith("scales.")]
+    asked = [key for key in stage.params if key.split(".")[0] != "scales"]
     sections = {key: _section(params, key) for key in sorted({"scale", *asked})}
     return {
         "stage": stage.name,
