@@ -1,9 +1,9 @@
-"""How long the stages of a whole run took, from the times at which each left its record.
+"""How long the stages of a whole run took: from when each left its record.
 
     make repro && python benchmarks/stages.py
 
-in a fresh clone: a stage that did not run in the last `make repro` has an old record, and
-its time means nothing. Writes benchmarks/minutes.md, which the README shows.
+in a fresh clone: a stage that did not run in the last `make repro` has an old record,
+and its time means nothing. Writes benchmarks/minutes.md, which the README shows.
 """
 
 from pathlib import Path
@@ -30,11 +30,10 @@ def stage_seconds():
     times = sorted(p.stat().st_mtime for p in Path("data").rglob("*") if p.is_file())
     ends = {path.stem: path.stat().st_mtime for path in provenance.RECORDS.iterdir()}
     ends = dict(sorted(ends.items(), key=lambda pair: pair[1]))
-    starts = [times[-1], *ends.values()]
-    found = {"data": times[-1] - times[0]}
-    return found | {
-        name: end - start for (name, end), start in zip(ends.items(), starts)
-    }
+    found, start = {"data": times[-1] - times[0]}, times[-1]
+    for name, end in ends.items():
+        found[name], start = end - start, end
+    return found
 
 
 def main():
