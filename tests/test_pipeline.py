@@ -109,7 +109,7 @@ def test_nothing_runs_twice(line):
     assert "up to date" in run("dvc", "status", cwd=line)
 
 
-def test_new_words_in_a_notebook_run_its_stage_alone(line):
+def test_new_words_in_a_notebook_run_its_stage_and_the_trace(line):
     notebook = line / "notebooks" / "sgl.ipynb"
     text = notebook.read_text()
     notebook.write_text(text.replace("You will learn", "You are going to learn"))

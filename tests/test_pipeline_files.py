@@ -10,7 +10,7 @@ import nbformat
 import pytest
 import yaml
 
-from noisyseg import claims, params, stages
+from noisyseg import claims, params, provenance, stages
 
 SOURCE = Path("src/noisyseg")
 ENTRY = {
@@ -132,17 +132,14 @@ def test_the_readme_draws_the_stages_as_they_are():
 
 def test_what_dvc_shows_is_made_by_some_stage():
     whole = yaml.safe_load(Path("dvc.yaml").read_text())
-    made = [
-        str(out)
-        for out in re.findall(
-            r"- ((?:reports|results)\S+?):?\n", Path("dvc.yaml").read_text()
-        )
-    ]
-    images = [plot for plot in whole["plots"] if isinstance(plot, str)]
-    for path in [*whole["metrics"], *images]:
-        assert any(
-            Path(path).is_relative_to(out.replace("${key}", Path(path).parts[1]))
-            for out in made
-        ), path
-    chosen = params.load().metrics
-    assert set(chosen) == set(params.load().studies) | set(stages.TRAINERS)
+    made = {out for stage in provenance.pipeline().values() for out in stage.outs}
+    shown = [plot for plot in whole["plots"] if isinstance(plot, str)]
+    curves = (plot for plot in whole["plots"] if isinstance(plot, dict))
+    shown += [file for plot in curves for about in plot.values() for file in about["y"]]
+    for path in map(Path, [*whole["metrics"], *shown]):
+        assert made & set(map(str, (path, *path.parents))), path
+
+
+def test_every_study_has_its_headline():
+    settings = params.load()
+    assert set(settings.metrics) == set(settings.studies) | set(stages.TRAINERS)
