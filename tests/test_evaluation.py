@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from statsmodels.stats.multitest import multipletests
 
 from noisyseg import evaluation, labeltables
 from noisyseg.volume import Volume
@@ -43,6 +44,21 @@ def test_nsd_reaches_one_at_the_distance():
     a[2, 2, 2], b[2, 2, 4] = 1, 1
     scores = evaluation.score(grid(a, (1, 1, 3)), grid(b, (1, 1, 3)), TWO, 6)
     assert organ(scores, "nsd") == 1
+
+
+def test_a_mask_inside_another_by_hand():
+    a, b = np.zeros((2, 7, 7, 7))
+    a[2:5, 2:5, 2:5], b[2, 2:5, 2:5] = 1, 1  # the shell of a cube, and one of its faces
+    scores = evaluation.score(grid(a), grid(b), TWO, 0)
+    assert organ(scores, "hd95_mm") == 2  # 9 of 26 + 9 voxels are that far from it
+    assert organ(scores, "nsd") == pytest.approx((9 + 9) / (26 + 9))
+
+
+def test_a_mask_is_right_where_it_is_the_truth():
+    a = np.zeros((5, 5, 5))
+    a[1:4, 2, 2] = 1
+    scores = evaluation.score(grid(a), grid(a), TWO, 0)
+    assert [organ(scores, m) for m in evaluation.METRICS] == [1, 0, 1]
 
 
 def test_a_missed_structure_counts():
@@ -116,8 +132,14 @@ def test_a_gain_below_the_seed_spread_is_not_clear(rng):
 
 def test_holm_by_hand():
     corrected = evaluation._holm(pd.Series([0.01, 0.04, np.nan, 0.03]))
-    assert corrected[[0, 1, 3]] == pytest.approx([0.03, 0.06, 0.06])
-    assert np.isnan(corrected[2])
+    expected = pytest.approx([0.03, 0.06, np.nan, 0.06], nan_ok=True)
+    assert corrected.to_list() == expected
+
+
+def test_holm_as_in_statsmodels(rng):
+    p = rng.uniform(size=9) ** 3
+    expected = multipletests(p, method="holm")[1]
+    assert evaluation._holm(pd.Series(p)).to_numpy() == pytest.approx(expected)
 
 
 def test_mean_dice_is_that_of_the_scores_without_background(rng):

@@ -4,6 +4,7 @@ The trainings are those of `studies`. Each network's probabilities are decided t
 the most likely class, and every class cut at its Dice-optimal threshold (`decisions`).
 """
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -59,6 +60,8 @@ def _score_case(params, case):
     study, scores, cuts = params.cross, [], []
     table = studies.table(params, study)
     images = software.load_images(case.images)
+    kinds = {arm.labels for arm in study.arms.values()}
+    known = {kind: load_references(params, kind, case) for kind in kinds}
     for name, seed, folder in studies.trainings(params, STUDY):
         arm = study.arms[name]
         prob = probabilities(params, arm, folder, images)
@@ -67,7 +70,7 @@ def _score_case(params, case):
             name: decisions.most_likely(prob),
             name + CUT: decisions.dice_optimal(prob, own),
         }
-        references = load_references(params, arm.labels, case)
+        references = known[arm.labels]
         origin = {"seed": seed, "case": case.subject}
         rows = _score(decided, references, study, table)
         scores.append(rows.assign(**origin, study=STUDY, fold=0))
@@ -93,7 +96,7 @@ def probabilities(params, arm, folder, images):
     device = workers.device(params.compute.device)
     model = training.load(folder)
     logits = inference.scores(model, inputs, arm.image_size, device=device)
-    return logits.contiguous().softmax(0).numpy()
+    return np.ascontiguousarray(logits.softmax(0).numpy())
 
 
 def load_references(params, kind, case):
@@ -142,13 +145,13 @@ def oracle_cuts(prob, truth):
     ]
 
 
-def explain(scores, arm, plain):
+def explain(means, arm, plain):
     """What of the gain of an arm over a plain one a threshold alone gives.
 
     Parameters
     ----------
-    scores : DataFrame
-        Rows of `evaluate` of one metric.
+    means : DataFrame
+        Rows of `mean_over_structures`.
     arm, plain : str
         An arm, and the one of cross-entropy on the same labels.
 
@@ -164,7 +167,6 @@ def explain(scores, arm, plain):
         "left": (arm, plain + CUT),
         "both": (arm + CUT, arm),
     }
-    means = mean_over_structures(scores)
     parts = [
         evaluation.compare(means, *pair).assign(part=part)
         for part, pair in pairs.items()

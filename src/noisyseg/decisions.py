@@ -53,5 +53,10 @@ def dice_optimal(prob, cuts=None):
     """
     if cuts is None:
         cuts = thresholds.one_vs_rest(prob[1:])
-    excess = prob[1:] / np.reshape(cuts, (-1, *[1] * (prob.ndim - 1)))
-    return np.where((excess >= 1).any(0), excess.argmax(0) + 1, 0).astype(np.uint8)
+    labels = np.zeros(prob.shape[1:], np.uint8)
+    best = np.full(prob.shape[1:], np.nextafter(1, 0))  # below the least that counts
+    for value, (structure, cut) in enumerate(zip(prob[1:], cuts, strict=True), start=1):
+        excess = structure / np.float64(cut)
+        labels[excess > best] = value
+        np.maximum(best, excess, out=best)
+    return labels

@@ -8,7 +8,7 @@ import warnings
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import ndimage, stats
 
 from noisyseg import volume
 
@@ -107,20 +107,30 @@ def _surface(truth, pred, grid, tolerance_mm):
 
 
 def _surface_distances_mm(truth, pred, spacing_mm):
-    """Distances from each boundary voxel to the other boundary, both directions."""
-    import torch
-    from monai.metrics.utils import get_edge_surface_distance
+    """Distances from each boundary voxel to the other boundary, both directions.
 
+    MONAI's, within the box of both masks; voxels on both boundaries are 0 mm apart and
+    need no search.
+    """
+    import torch
+    from monai.metrics.utils import get_mask_edges, get_surface_distance
+
+    (box,) = ndimage.find_objects((truth | pred).view(np.uint8))
+    masks = (torch.from_numpy(mask[box].copy()) for mask in (truth, pred))
     with warnings.catch_warnings():
         # MONAI 1.6 warns about an argument that it passes to itself.
         warnings.simplefilter("ignore", FutureWarning)
-        _, (there, back), _ = get_edge_surface_distance(
-            torch.from_numpy(pred),
-            torch.from_numpy(truth),
-            spacing=spacing_mm,
-            symmetric=True,
+        edges = get_mask_edges(*masks)
+    found = []
+    for one, other in (edges, edges[::-1]):
+        alone, shared = one & ~other, int((one & other).sum())
+        apart = (
+            get_surface_distance(alone, other, spacing=spacing_mm)
+            if alone.any()
+            else []
         )
-    return np.asarray(there), np.asarray(back)
+        found.append(np.append(np.zeros(shared, np.float32), apart))
+    return found
 
 
 def mean_over_seeds(scores):
@@ -263,11 +273,11 @@ def _wilcoxon(differences):
 
 
 def _holm(p):
-    """Holm-corrected p-values of one family; NaN stays NaN."""
-    from statsmodels.stats.multitest import multipletests
+    """Holm-corrected p-values of one family; NaN stays NaN.
 
-    corrected = np.full(len(p), np.nan)
-    known = p.notna().to_numpy()
-    if known.any():
-        corrected[known] = multipletests(p[known], method="holm")[1]
-    return corrected
+    Holm 1979, Scandinavian Journal of Statistics 6. By hand: statsmodels' collects all
+    garbage at every call, which took four fifths of the time of `compare`.
+    """
+    known = p.dropna().sort_values()
+    left = np.arange(len(known), 0, -1)
+    return np.minimum(np.maximum.accumulate(known * left), 1.0).reindex(p.index)

@@ -47,7 +47,8 @@ def segment(model, images, size, *, device="cpu", batch_size=16):
     Volume of uint8 labels on the grid of the first image
     """
     found = scores(model, images, size, device=device, batch_size=batch_size)
-    return images[0].with_data(found.argmax(0).to(torch.uint8).numpy())
+    # torch's argmax over the first axis takes five times as long on a CPU
+    return images[0].with_data(found.numpy().argmax(0).astype(np.uint8))
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,10 @@ def _crossed(params, row):
     study, arm = params.cross, row["arm"]
     *_, cases = studies.split(params, study)
     case = _called(row["case"], {case.subject: case for case in cases})
-    images, how = software.load_images(case.images), study.arms[base_arm("cross", arm)]
+    images, how = (
+        software.load_images(case.images),
+        study.arms[base_arm(row["study"], arm)],
+    )
     truth = crosstable.load_references(params, how.labels, case)[row["reference"]]
     prob = crosstable.probabilities(params, how, *networks(params, row), images)
     decide = decisions.most_likely

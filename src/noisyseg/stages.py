@@ -2,53 +2,39 @@
 
 from functools import partial
 from pathlib import Path
-
-from noisyseg import (
-    borrowing,
-    contours,
-    domains,
-    environment,
-    frontpage,
-    lesion_phantoms,
-    metrics,
-    noise,
-    organs,
-    pages,
-    phantoms,
-    scenarios,
-    skullbase_phantoms,
-    software,
-    studies,
-    torso_phantoms,
-    workers,
-)
+from pkgutil import resolve_name
 
 REPORTS = Path("reports")
-TRAINERS = {study.STUDY: study.train for study in (organs, scenarios, domains)}
 NOTEBOOKS = Path("results/notebooks")
+COHORT_STAGES = {  # imported when they run: torch alone takes seconds
+    "atlas": "software:make_atlas",
+    "labels": "software:label_cohort",
+    "noise": "noise:corrupt_cohort",
+    "contours": "contours:deform_cohort",
+    "propagate": "borrowing:propagate_cohort",
+}
+TRAINERS = {"threshold": "organs", "ace": "scenarios", "mind": "domains"}
 
 
 def run(stage, name, params):
     """Run one stage of `dvc.yaml` for a cohort, study or notebook."""
-    stages = {
-        "atlas": software.make_atlas,
-        "labels": software.label_cohort,
-        "noise": noise.corrupt_cohort,
-        "contours": contours.deform_cohort,
-        "propagate": borrowing.propagate_cohort,
-        "train": TRAINERS.get(name, studies.train),
-        "notebook": run_notebook,
-    }
-    if stage == "report":
-        frontpage.write(params)
-        metrics.write(params)
-        environment.write(params, REPORTS / "environment.json")
+    if stage == "notebook":
+        run_notebook(params, name)
     elif stage == "trace":
         from noisyseg import tracing_pages
 
         tracing_pages.write(params)
+    elif stage == "report":
+        from noisyseg import environment, frontpage, metrics
+
+        frontpage.write(params)
+        metrics.write(params)
+        environment.write(params, REPORTS / "environment.json")
+    elif stage == "train":
+        module = TRAINERS.get(name, "studies")
+        resolve_name(f"noisyseg.{module}:train")(params, name)
     else:
-        stages[stage](params, name)
+        resolve_name(f"noisyseg.{COHORT_STAGES[stage]}")(params, name)
 
 
 def make_data(params, folder, labelmaps=None, coding=None):
@@ -64,6 +50,14 @@ def make_data(params, folder, labelmaps=None, coding=None):
     coding : str, optional
         What the values of the label maps mean, a key of `labelmaps.CODINGS`.
     """
+    from noisyseg import (
+        lesion_phantoms,
+        phantoms,
+        skullbase_phantoms,
+        torso_phantoms,
+        workers,
+    )
+
     settings = params.data.head.model_dump()
     numbers = settings.pop("subjects"), settings.pop("atlas_subjects")
     settings["workers"] = params.compute.workers
@@ -94,6 +88,8 @@ def run_notebook(params, name):
     A parameter that the notebook does not declare is an error.
     """
     import papermill
+
+    from noisyseg import pages
 
     source, filled = Path("notebooks") / f"{name}.ipynb", NOTEBOOKS / f"{name}.ipynb"
     given = {"scale": params.scale}

@@ -42,29 +42,23 @@ def write(params):
     Each arm and structure has the id `tracing.anchor`. The arms of a paper's table of
     Dice have pictures. ``example.md`` is what the README shows.
     """
-    studies = [*params.studies, organs.STUDY, scenarios.STUDY, domains.STUDY]
-    numbers = {study: find_all(study) for study in studies}
+    studies = [organs.STUDY, scenarios.STUDY, *params.studies, domains.STUDY]
     shutil.rmtree(PAGES, ignore_errors=True)
-    drawn = [n for every in numbers.values() for n in every if _is_drawn(params, n)]
-    said = draw_all(params, drawn)
-    for study, every in numbers.items():
-        write_page(params, study, every, said)
+    workers.run_parallel(
+        write_page,
+        [(params, study) for study in studies],  # those that take long first
+        workers=params.compute.workers,
+        threads=params.compute.threads,
+        title="pages of traces",
+    )
     text = tracing_text.brief(params, tracing.find(*EXAMPLE))
     reporting.write_text(PAGES / "example.md", f"```text\n{text}\n```\n")
 
 
-def write_page(params, study, numbers, said):
-    """Write the page of one study.
-
-    Parameters
-    ----------
-    params : Params
-    study : str
-    numbers : list of Number
-        As of `find_all`.
-    said : dict of str to str
-        What the picture of a number shows, by `tracing.link`.
-    """
+def write_page(params, study):
+    """Write the page of one study and its pictures."""
+    numbers = find_all(study)
+    said = draw_all(params, [n for n in numbers if _is_drawn(params, n)])
     folders = tracing_facts.folders(params, tracing.read_scores(study))
     behind = tracing_facts.stages(study, folders, params.scale)
     parts = [STYLE, *_opening(params, study, numbers), "<h2>Stages</h2>"]
@@ -103,15 +97,10 @@ def draw_all(params, numbers):
 
     pairs = ((number, tracing.worst(number)) for number in numbers)
     pairs = sorted((pair for pair in pairs if pair[1] is not None), key=origin)
-    groups = [(params, list(group)) for _, group in groupby(pairs, key=origin)]
-    found = workers.run_parallel(
-        _draw_group,
-        groups,
-        workers=params.compute.workers,
-        threads=params.compute.threads,
-        title="worst cases",
-    )
-    return {key: said for group in found for key, said in group.items()}
+    said = {}
+    for _, group in groupby(pairs, key=origin):
+        said |= _draw_group(params, list(group))
+    return said
 
 
 def _draw_group(params, pairs):
