@@ -23,9 +23,6 @@ def unet(
 ):
     """MONAI's U-Net: strided convolutions down, transposed ones up, skips between.
 
-    With ReLU, as in the first U-Net (Ronneberger et al. 2015), not MONAI's PReLU, whose
-    gradient takes a fifth of a step on a CPU.
-
     Parameters
     ----------
     n_classes, in_channels : int
@@ -48,7 +45,6 @@ def unet(
         channels=tuple(channels),
         strides=[2] * (len(channels) - 1),
         num_res_units=residual_units,
-        act="relu",
         norm="batch",
         dropout=dropout,
     )
