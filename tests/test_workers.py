@@ -57,6 +57,29 @@ def test_workers_end_with_a_killed_parent(tmp_path):
     wait_until(lambda: not any(is_running(child) for child in children))
 
 
+EDITED = """
+import pathlib, sys
+sys.path.insert(0, {folder!r})
+from noisyseg import workers
+if __name__ == "__main__":
+    import job
+    workers.prepare(["wave"])
+    for text in ("'old'", "'new'", "'wave' in __import__('sys').modules"):
+        pathlib.Path(job.__file__).write_text(f"def say(number):\\n    return {{text}}")
+        found = workers.run_parallel(job.say, [(0,), (1,)], workers=2, title="t")
+        print(*found)
+"""
+
+
+@pytest.mark.skipif(not workers.FORKS, reason="workers are spawned")
+def test_workers_begin_with_what_was_prepared_and_with_our_code_as_it_is(tmp_path):
+    (tmp_path / "job.py").write_text("def say(number): pass")
+    (tmp_path / "main.py").write_text(EDITED.format(folder=str(tmp_path)))
+    command = [sys.executable, "-B", tmp_path / "main.py"]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert told.splitlines() == ["old old", "new new", "True True"]
+
+
 def wait_until(condition, seconds=60):
     for _ in range(seconds * 10):
         if condition():

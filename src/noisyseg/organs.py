@@ -69,7 +69,7 @@ def split(params, task):
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # one scan's crop is itself alone
 class Crop:
     """What there is around an organ of one scan, slice by slice (Z, size, size)."""
 
@@ -80,8 +80,12 @@ class Crop:
 
     def noisy(self, scan, cohort, structure, sd_mm):
         """The noisy mask of one strength, bool (Z, size, size)."""
-        there = contours.noisy(scan, cohort, sd_mm)
-        return self.window.cut(totalsegmentator.load_mask(there, structure).data, False)
+        return _noisy(self, contours.noisy(scan, cohort, sd_mm), structure)
+
+
+@lru_cache(maxsize=128)  # the folds and arms of a task see the same masks
+def _noisy(crop, scan, structure):
+    return crop.window.cut(totalsegmentator.load_mask(scan, structure).data, False)
 
 
 @lru_cache(maxsize=128)

@@ -4,6 +4,8 @@ from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
 
+from noisyseg import workers
+
 REPORTS = Path("reports")
 NOTEBOOKS = Path("results/notebooks")
 COHORT_STAGES = {  # imported when they run: torch alone takes seconds
@@ -31,9 +33,11 @@ def run(stage, name, params):
         metrics.write(params)
         environment.write(params, REPORTS / "environment.json")
     elif stage == "train":
+        workers.prepare(workers.NETWORKS)
         module = TRAINERS.get(name, "studies")
         resolve_name(f"noisyseg.{module}:train")(params, name)
     else:
+        workers.prepare(workers.LARGE)
         resolve_name(f"noisyseg.{COHORT_STAGES[stage]}")(params, name)
 
 
@@ -55,7 +59,6 @@ def make_data(params, folder, labelmaps=None, coding=None):
         phantoms,
         skullbase_phantoms,
         torso_phantoms,
-        workers,
     )
 
     settings = params.data.head.model_dump()

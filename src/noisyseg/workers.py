@@ -7,14 +7,19 @@ import pickle
 import platform
 import shutil
 import signal
+import sys
 import threading
 from concurrent.futures import ProcessPoolExecutor, as_completed, wait
+from multiprocessing import forkserver
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
 CONNECT_S = 10.0  # how long a scheduler may take to answer
 WATCH_S = 0.5  # how often a worker of a cluster asks whether its job is still wanted
+FORKS = sys.platform == "linux"  # elsewhere system libraries do not survive a fork
+LARGE = ("pandas", "scipy.ndimage", "scipy.stats", "torch")  # seconds to import
+NETWORKS = (*LARGE, "monai.networks.nets", "torch._dynamo")  # and what trainings need
 
 
 def run_parallel(function, jobs, *, workers, title, threads=None, scheduler=None):
@@ -50,8 +55,9 @@ def run_parallel(function, jobs, *, workers, title, threads=None, scheduler=None
     if workers == 1 or len(jobs) < 2:
         set_threads(threads)
         return [function(*job) for job in tqdm(jobs, title, mininterval=1)]
-    spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, spawn, _start, (threads,))
+    prepare([name for name in LARGE if name in sys.modules])
+    context = multiprocessing.get_context("forkserver" if FORKS else "spawn")
+    pool = ProcessPoolExecutor(workers, context, _start, (threads,))
     try:
         futures = [pool.submit(function, *job) for job in jobs]
         done = as_completed(futures)
@@ -60,6 +66,23 @@ def run_parallel(function, jobs, *, workers, title, threads=None, scheduler=None
         return [future.result() for future in futures]
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def prepare(modules):
+    """Begin to import, in the background, what the workers of this process will need.
+
+    They are forked from a process that has imported these modules once, and nothing of
+    ours, so that they see our code as it is when they start. The first call decides;
+    without any, `run_parallel` takes those of `LARGE` that are imported here.
+
+    Parameters
+    ----------
+    modules : sequence of str
+        Names; one that is not installed is left out.
+    """
+    if FORKS:
+        multiprocessing.set_forkserver_preload(list(modules))
+        forkserver.ensure_running()
 
 
 def _start(threads):
