@@ -4,7 +4,6 @@ The trainings are those of `studies`. Each network's probabilities are decided t
 the most likely class, and every class cut at its Dice-optimal threshold (`decisions`).
 """
 
-import numpy as np
 import pandas as pd
 import torch
 
@@ -95,8 +94,7 @@ def probabilities(params, arm, folder, images):
     inputs = [images[modality] for modality in arm.inputs]
     device = workers.device(params.compute.device)
     model = training.load(folder)
-    logits = inference.scores(model, inputs, arm.image_size, device=device)
-    return np.ascontiguousarray(logits.softmax(0).numpy())
+    return inference.probabilities(model, inputs, arm.image_size, device=device)
 
 
 def load_references(params, kind, case):

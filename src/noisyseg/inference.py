@@ -29,14 +29,18 @@ def scores(model, images, size, *, device="cpu", batch_size=16):
     -------
     float32 tensor (C, X, Y, Z) on the CPU
     """
-    model = model.to(device, memory_format=torch.channels_last).eval()
-    slices = slicing.image_slices(images, size)
-    parts = []
-    with torch.inference_mode():
-        for batch in slices.split(batch_size):
-            logits = model(batch.to(device, memory_format=torch.channels_last))
-            parts.append(slicing.resize(logits.float(), images[0].shape[:2]).cpu())
-    return torch.cat(parts).permute(1, 2, 3, 0)  # (Z, C, X, Y) -> (C, X, Y, Z)
+    parts = list(_slice_scores(model, images, size, device, batch_size))
+    return torch.cat(parts).permute(1, 2, 3, 0)
+
+
+def probabilities(model, images, size, *, device="cpu", batch_size=16):
+    """Probability of every class in every voxel, float32 array (C, X, Y, Z).
+
+    Arguments as `scores`.
+    """
+    logits = _slice_scores(model, images, size, device, batch_size)
+    prob = torch.cat([part.softmax(1) for part in logits]).permute(1, 2, 3, 0)
+    return np.ascontiguousarray(prob.numpy())
 
 
 def segment(model, images, size, *, device="cpu", batch_size=16):
@@ -46,9 +50,18 @@ def segment(model, images, size, *, device="cpu", batch_size=16):
     -------
     Volume of uint8 labels on the grid of the first image
     """
-    found = scores(model, images, size, device=device, batch_size=batch_size)
-    # torch's argmax over the first axis takes five times as long on a CPU
-    return images[0].with_data(found.numpy().argmax(0).astype(np.uint8))
+    logits = _slice_scores(model, images, size, device, batch_size)
+    labels = torch.cat([part.argmax(1).to(torch.uint8) for part in logits])
+    return images[0].with_data(np.ascontiguousarray(labels.permute(1, 2, 0).numpy()))
+
+
+@torch.inference_mode()
+def _slice_scores(model, images, size, device, batch_size):
+    """Scores of some slices after the other, (B, C, X, Y) on the CPU."""
+    model = model.to(device, memory_format=torch.channels_last).eval()
+    for batch in slicing.image_slices(images, size).split(batch_size):
+        logits = model(batch.to(device, memory_format=torch.channels_last))
+        yield slicing.resize(logits.float(), images[0].shape[:2]).cpu()
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def run(stage, name, params):
         metrics.write(params)
         environment.write(params, REPORTS / "environment.json")
     elif stage == "train":
-        workers.prepare(workers.NETWORKS)
+        workers.prepare()
         module = TRAINERS.get(name, "studies")
         resolve_name(f"noisyseg.{module}:train")(params, name)
     else:

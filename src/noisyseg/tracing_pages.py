@@ -42,7 +42,7 @@ def write(params):
     Each arm and structure has the id `tracing.anchor`. The arms of a paper's table of
     Dice have pictures. ``example.md`` is what the README shows.
     """
-    studies = [organs.STUDY, scenarios.STUDY, *params.studies, domains.STUDY]
+    studies = [*params.studies, scenarios.STUDY, organs.STUDY, domains.STUDY]
     shutil.rmtree(PAGES, ignore_errors=True)
     workers.run_parallel(
         write_page,

@@ -68,7 +68,7 @@ def run_parallel(function, jobs, *, workers, title, threads=None, scheduler=None
         pool.shutdown(cancel_futures=True)
 
 
-def prepare(modules):
+def prepare(modules=NETWORKS):
     """Begin to import, in the background, what the workers of this process will need.
 
     They are forked from a process that has imported these modules once, and nothing of
