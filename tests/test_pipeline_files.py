@@ -130,6 +130,14 @@ def test_the_readme_draws_the_stages_as_they_are():
     assert shown.strip() == drawn.strip()
 
 
+def test_readme_and_front_page_say_the_minutes_that_were_measured():
+    table = Path("benchmarks/minutes.md").read_text()
+    minutes = round(float(re.search(r"\| all .*\| ([\d.]+)", table)[1]))
+    assert f"| {minutes} after installation |" in Path("README.md").read_text()
+    page = (SOURCE / "frontpage.md.j2").read_text()
+    assert f"about {minutes} minutes" in page
+
+
 def test_what_dvc_shows_is_made_by_some_stage():
     whole = yaml.safe_load(Path("dvc.yaml").read_text())
     made = {out for stage in provenance.pipeline().values() for out in stage.outs}

@@ -100,12 +100,16 @@ def test_an_overlay_appears_whole_and_twice_the_same(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.png", "b.png"]
 
 
-def test_the_distribution_has_a_panel_per_structure():
-    rows = [("t1", 0, "truth", "a", "eyes", "dice", 0.5)]
+def test_the_distribution_has_a_panel_per_structure_and_is_twice_the_same(tmp_path):
+    rows = [("t1", 0, "truth", case, "eyes", "dice", 0.5) for case in "abc"]
     names = ["arm", "seed", "reference", "case", "structure", "metric", "value"]
     scores = evaluation.mean_over_seeds(pd.DataFrame(rows, columns=names))
-    figure = figures.distribution_figure(scores, "dice", {"t1": "T1"}, ["eyes"])
-    assert figure.axes[0].get_title() == "eyes"
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    for path in paths:
+        figure = figures.distribution_figure(scores, "dice", {"t1": "T1"}, ["eyes"])
+        assert figure.axes[0].get_title() == "eyes"
+        figures.save(figure, path)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
 def test_marked_places_are_filled_and_can_be_filled_again(tmp_path):

@@ -123,7 +123,7 @@ def overlay_png(image, labels, table, path):
 
 
 def distribution_figure(scores, metric, titles, structures):
-    """Per-class distribution over cases: a panel per structure, a strip per method.
+    """Per-class distribution over cases: a panel per structure, a swarm per method.
 
     Parameters
     ----------
@@ -150,7 +150,8 @@ def distribution_figure(scores, metric, titles, structures):
         rows = chosen[chosen["structure"] == name]
         style = {"data": rows, "x": "value", "y": "method", "order": order}
         style |= {"hue": "method", "hue_order": order, "palette": colours, "ax": place}
-        sns.stripplot(**style, size=5, alpha=0.8, jitter=0.15, legend=False)
+        sns.swarmplot(**style, size=5, alpha=0.8, legend=False)
+        place.locator_params(axis="x", nbins=4)
         place.set(title=name, xlabel=metric, ylabel="")
         place.set_yticks(range(len(order)), order if place in axes[:, 0] else [])
     return figure
