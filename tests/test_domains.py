@@ -328,7 +328,7 @@ def test_tails_tell_who_gains():
     expected = pytest.approx([worst, best, worst - best, sd])
     assert found["difference"].reindex(spreads.TAILS).tolist() == expected
     assert (found["low"] <= found["difference"]).all() and found.loc["worst", "low"] > 0
-    assert found.loc["worst", "seeds_agree"]
+    assert found.loc["worst", "clear"] and not found.loc["best", "clear"]
 
 
 def test_one_structure_against_another():
@@ -348,6 +348,7 @@ def test_a_gap_is_what_is_lost_from_one_modality_to_the_other():
         [0.1, 0.6, -0.5]
     )
     assert found[["low", "high"]].tolist() == pytest.approx([-0.6, -0.4])
+    assert not found["clear"]  # one seed
 
 
 # --- parameters ---

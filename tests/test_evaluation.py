@@ -124,10 +124,10 @@ def test_a_constant_gain_is_clear_and_its_reverse_has_the_other_sign(rng):
 
 def test_a_gain_below_the_seed_spread_is_not_clear(rng):
     base = rng.uniform(0.4, 0.6, 8)
-    gain = 0.01 + rng.uniform(0, 0.001, 8)
-    table = long_table({"a": [base + gain, base + gain], "b": [base - 0.1, base + 0.1]})
+    other = [base - 0.1, base, base + 0.1]
+    table = long_table({"a": [seed + 0.01 for seed in other], "b": other})
     found = evaluation.compare(table, "a", "b").iloc[0]
-    assert found.low > 0 and not found.clear
+    assert found.low > 0 and found.seeds_agree and not found.clear
 
 
 def test_holm_by_hand():
@@ -167,3 +167,46 @@ def test_what_has_no_seed_is_judged_by_its_interval_alone(rng):
     table = long_table({"a": [base + 0.1], "b": [base]})
     assert evaluation.compare(table, "a", "b", seeds=False).iloc[0].clear
     assert not evaluation.compare(table, "a", "b").iloc[0].clear
+
+
+@pytest.mark.parametrize("worst, clear", [(-0.001, False), (0.001, True)])
+def test_of_few_cases_all_must_have_one_sign(worst, clear):
+    gain = np.array([worst, 0.05, 0.06, 0.07])
+    table = long_table({"a": [0.5 + gain], "b": [np.full(4, 0.5)]})
+    found = evaluation.compare(table, "a", "b", seeds=False).iloc[0]
+    assert found.low > 0 and found.clear == clear
+
+
+def test_the_order_of_the_arms_changes_the_sign_only(rng):
+    base = rng.uniform(0.4, 0.6, 8)
+    table = long_table({"net": [base + 0.1, base + 0.11, base + 0.12], "em": [base]})
+    there, back = (
+        evaluation.compare(table, *pair).iloc[0]
+        for pair in (("net", "em"), ("em", "net"))
+    )
+    assert there.clear and back.clear and there.difference == -back.difference
+
+
+def test_seeds_without_a_value_do_not_agree(rng):
+    base = rng.uniform(0.4, 0.6, 8)
+    nothing = np.full(8, np.nan)
+    table = long_table({"a": [base + 0.1, nothing, nothing], "b": [base] * 3})
+    found = evaluation.compare(table, "a", "b").iloc[0]
+    assert found.low > 0 and not found.seeds_agree and not found.clear
+
+
+def test_arms_of_other_cases_are_refused():
+    table = long_table({"a": [[0.1, 0.2, 0.3]], "b": [[0.1, 0.2]]})
+    for pair in ("ab", "ac"):
+        with pytest.raises(
+            ValueError, match=r"arms a and . must hold the same cases, got"
+        ):
+            evaluation.compare(table, *pair)
+
+
+def test_shared_cases_can_be_compared():
+    table = long_table({"a": [[0.1, 0.2, 0.3]], "b": [[0.1, 0.1]], "c": [[0.5]]})
+    shared = evaluation.shared_cases(table, "a", "b")
+    assert shared["case"].nunique() == 2
+    found = evaluation.compare(shared, "a", "b", seeds=False)
+    assert found["difference"].item() == pytest.approx(0.05)

@@ -14,6 +14,7 @@ from noisyseg import volume
 
 METRICS = ("dice", "hd95_mm", "nsd")
 CONFIDENCE = 0.95
+FEW = 6  # cases below which Wilcoxon's test cannot reach .05, nor an interval its 95 %
 
 
 def score(reference, predicted, table, tolerance_mm, *, metrics=METRICS):
@@ -210,7 +211,7 @@ def compare(scores, arm, other, *, seeds=True):
     scores : DataFrame
         Long table as in `summarise`.
     arm, other : str
-        Names of the two arms; both must hold the same cases.
+        Names of the two arms; both must hold the same cases (`shared_cases`).
     seeds : bool
         False when neither arm depends on a seed, as two kinds of software labels.
 
@@ -220,15 +221,23 @@ def compare(scores, arm, other, *, seeds=True):
         p_holm (Wilcoxon signed-rank, exact for few cases; Holm over structures),
         seed_spread (the larger seed SD of the two arms), seeds_agree (there are at
         least three, and the difference has one sign in all) and clear: True when the
-        interval over cases excludes zero and, with seeds, they agree and the
-        difference exceeds the seed spread.
+        interval over cases excludes zero (of fewer than six cases all must have one
+        sign) and, with seeds, they agree and the difference exceeds the seed spread.
+        A case without a value under one of the arms counts under neither.
+
+    Raises
+    ------
+    ValueError
+        If an arm is not there, or the two hold other cases of one reference.
     """
     keys = ["reference", "structure", "metric"]
     scores = scores[scores["arm"].isin([arm, other])]
     table = mean_over_seeds(scores).pivot(
         index=[*keys, "case"], columns="arm", values="value"
     )
-    groups = (table[arm] - table[other]).dropna().groupby(level=[0, 1, 2], sort=False)
+    _check_same_cases(scores, arm, other)
+    differences = (table[arm] - table[other]).dropna()
+    groups = differences.groupby(level=[0, 1, 2], sort=False)
     rows = [
         (*key, group.mean(), *interval(group.to_numpy()), _wilcoxon(group))
         for key, group in groups
@@ -236,11 +245,42 @@ def compare(scores, arm, other, *, seeds=True):
     found = pd.DataFrame(rows, columns=[*keys, "difference", "low", "high", "p"])
     families = found.groupby(["reference", "metric"], sort=False)["p"]
     found["p_holm"] = families.transform(_holm)
-    spread, agree = _over_seeds(scores, arm, other, found[keys])
+    paired = scores.set_index([*keys, "case"]).loc[differences.index].reset_index()
+    spread, agree = _over_seeds(paired, arm, other, found[keys])
     clear = (found["low"] > 0) | (found["high"] < 0)
+    clear &= np.array([_cases_agree(group) for _, group in groups], bool)
     if seeds:
         clear &= agree & (found["difference"].abs() > spread)
     return found.assign(seed_spread=spread, seeds_agree=agree, clear=clear)
+
+
+def shared_cases(scores, *arms):
+    """Rows of some arms, of the cases that all of them hold."""
+    scores = scores[scores["arm"].isin(arms)]
+    counts = scores.groupby("case")["arm"].nunique()
+    return scores[scores["case"].isin(counts.index[counts == len(arms)])]
+
+
+def _check_same_cases(table, arm, other):
+    """Refuse arms with other cases where both have any, or none in common.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns arm, reference, structure, metric and case.
+    """
+    keys = ["reference", "structure", "metric"]
+    cases = table.groupby(["arm", *keys])["case"].agg(frozenset)
+    pair = [cases[cases.index.get_level_values(0) == name] for name in (arm, other)]
+    ours, theirs = (part.droplevel(0).to_dict() for part in pair)
+    shared = ours.keys() & theirs.keys()
+    differ = [key for key in sorted(shared) if ours[key] != theirs[key]]
+    if differ or not shared:
+        what = ", ".join(differ[0]) if differ else "nothing that both were scored for"
+        raise ValueError(
+            f"arms {arm} and {other} must hold the same cases, got others for {what}; "
+            "correct the names, or take shared_cases"
+        )
 
 
 def _over_seeds(scores, arm, other, rows):
@@ -253,16 +293,24 @@ def _over_seeds(scores, arm, other, rows):
     """
     keys = list(rows)
     means = scores.groupby([*keys, "arm", "seed"])["value"].mean().unstack("seed")
-    ours, theirs = (
-        means.xs(name, level="arm").dropna(axis=1, how="all") for name in (arm, other)
-    )
-    spread = pd.concat([ours.std(axis=1), theirs.std(axis=1)], axis=1).max(axis=1)
-    if set(ours) != set(theirs):  # cannot be paired
-        theirs = pd.DataFrame({seed: theirs.mean(axis=1) for seed in ours})
-    signs = np.sign(ours - theirs)
-    agree = (signs.nunique(axis=1) == 1) & (signs.shape[1] >= 3)
+    names = scores.groupby("arm")["seed"].unique()
+    pair = [means.xs(name, level="arm")[list(names[name])] for name in (arm, other)]
+    spread = pd.concat([part.std(axis=1) for part in pair], axis=1).max(axis=1)
+    if set(pair[0]) != set(pair[1]):  # cannot be paired: every seed with the other mean
+        fewer = min((0, 1), key=lambda i: pair[i].shape[1])
+        mean = pair[fewer].mean(axis=1)
+        pair[fewer] = pd.DataFrame({seed: mean for seed in pair[1 - fewer]})
+    signs = np.sign(pair[0] - pair[1])
+    known = signs.notna().all(axis=1) & (signs.shape[1] >= 3)
+    agree = known & (signs.nunique(axis=1) == 1)
     places = pd.MultiIndex.from_frame(rows)
     return spread.reindex(places).to_numpy(), agree.reindex(places).to_numpy()
+
+
+def _cases_agree(differences):
+    """Whether all differences have one sign, if they are few; else True."""
+    few = len(differences) < FEW
+    return not few or abs(np.sign(differences).sum()) == len(differences)
 
 
 def _wilcoxon(differences):

@@ -57,12 +57,12 @@ def compare_tails(scores, arm, other, share=1 / 3):
 
     Returns
     -------
-    DataFrame with columns structure, part, difference, low, high, seeds_agree
+    DataFrame with columns structure, part, difference, low, high, clear
         The parts are ``worst``, ``best`` and ``worst less best``: mean Dice of these
         cases under `arm` less that under `other`, and ``sd``, that of the SD over
         cases; mean over seeds, with a 95 % bootstrap interval over cases (percentiles;
-        rough, for tails have few cases); NaN with fewer than three cases.
-        `seeds_agree`: three seeds or more, one sign.
+        rough, for tails have few cases); NaN with fewer than three cases. `clear`: the
+        interval excludes zero, and three seeds or more have one sign.
     """
     found = dice_of_runs(scores[scores["arm"].isin([arm, other])])
     rows = []
@@ -72,10 +72,9 @@ def compare_tails(scores, arm, other, share=1 / 3):
         by_seed = _tails(*pair, share)
         low, high = _interval(lambda i, p=pair: _tails(p[0][i], p[1][i], share).mean(1),
                               len(pair[0]))  # fmt: skip
-        agree = (np.ptp(np.sign(by_seed), axis=1) == 0) & (by_seed.shape[1] >= 3)
-        columns = TAILS, by_seed.mean(axis=1), low, high, agree
+        columns = TAILS, by_seed.mean(1), low, high, _clear(by_seed, low, high)
         rows += [(structure, *row) for row in zip(*columns, strict=True)]
-    columns = ["structure", "part", "difference", "low", "high", "seeds_agree"]
+    columns = ["structure", "part", "difference", "low", "high", "clear"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -102,26 +101,31 @@ def compare_structures(scores, arm, structure, other):
 
     Returns
     -------
-    DataFrame with columns statistic, difference, low, high
+    DataFrame with columns statistic, difference, low, high, clear
         Of mean, maximum, minimum and range over cases, each seed for itself, then the
-        mean over seeds; intervals as those of `compare_tails`.
+        mean over seeds; intervals and `clear` as those of `compare_tails`.
     """
     found = dice_of_runs(scores[scores["arm"] == arm])
     table = found.pivot(index="case", columns=["structure", "seed"], values="value")
     ours, theirs = (table[name].to_numpy() for name in (structure, other))
 
-    def statistics(places):
+    def by_seed(places):
         high, low = (
             f(ours[places], 0) - f(theirs[places], 0) for f in (np.max, np.min)
         )
         mean = (ours - theirs)[places].mean(axis=0)
-        return np.stack([mean, high, low, high - low]).mean(axis=1)
+        return np.stack([mean, high, low, high - low])
 
-    places = np.arange(len(ours))
-    low, high = _interval(statistics, len(ours))
-    columns = ("mean", "max", "min", "range"), statistics(places), low, high
+    low, high = _interval(lambda places: by_seed(places).mean(axis=1), len(ours))
+    found = by_seed(np.arange(len(ours)))
     return pd.DataFrame(
-        zip(*columns, strict=True), columns=["statistic", "difference", "low", "high"]
+        {
+            "statistic": ("mean", "max", "min", "range"),
+            "difference": found.mean(axis=1),
+            "low": low,
+            "high": high,
+            "clear": _clear(found, low, high),
+        }
     )
 
 
@@ -138,34 +142,47 @@ def compare_gaps(scores, arm, other, source, target):
 
     Returns
     -------
-    DataFrame with columns structure, gap, other_gap, difference, low, high
-        Mean over seeds; `difference` is the gap of `arm` less that of `other`, with a
-        95 % bootstrap interval over the cases of both cohorts, drawn apart
-        (percentiles; NaN with fewer than three cases).
+    DataFrame with columns structure, gap, gap_low, gap_high, other_gap, difference,
+        low, high, clear
+        Mean over seeds; `difference` is the gap of `arm` less that of `other`. With
+        95 % bootstrap intervals over the cases of both cohorts, drawn apart
+        (percentiles; NaN with fewer than three cases). `clear` as in `compare_tails`,
+        of the difference.
     """
     tables = []
     for cohort in (source, target):
         found = dice_of_runs(scores[scores["cohort"] == cohort])
         found = found[found["arm"].isin([arm, other])]
-        mean = found.groupby(["structure", "case", "arm"], sort=False)["value"].mean()
-        tables.append(mean.unstack("arm")[[arm, other]])
+        keys = ["structure", "case", "seed"]
+        tables.append(found.set_index([*keys, "arm"])["value"].unstack("arm"))
     rows = []
     for structure in tables[0].index.unique("structure"):
-        near, far = (table.loc[structure].to_numpy() for table in tables)
+        pair = [table.loc[structure][[arm, other]] for table in tables]
+        near, far = (part.groupby("case").mean().to_numpy() for part in pair)
         gaps = near.mean(axis=0) - far.mean(axis=0)
-        low, high = _interval_of_gaps(near, far)
-        rows.append((structure, *gaps, gaps[0] - gaps[1], low, high))
-    columns = ["structure", "gap", "other_gap", "difference", "low", "high"]
-    return pd.DataFrame(rows, columns=columns)
+        seeds = [part.groupby("seed").mean() for part in pair]
+        by_seed = (seeds[0] - seeds[1]).diff(-1, axis=1)[arm].to_numpy()
+        ends = _interval_apart(near @ [1, -1], far @ [1, -1])
+        of_gap = _interval_apart(near[:, 0], far[:, 0])
+        clear = _clear(by_seed[None], *np.reshape(ends, (2, 1)))[0]
+        row = (structure, gaps[0], *of_gap, gaps[1], gaps[0] - gaps[1], *ends, clear)
+        rows.append(row)
+    columns = ["structure", "gap", "gap_low", "gap_high", "other_gap", "difference"]
+    return pd.DataFrame(rows, columns=[*columns, "low", "high", "clear"])
 
 
-def _interval_of_gaps(near, far):
-    """Interval of the first column's gap less the second's."""
-    change = near[:, 0] - near[:, 1], far[:, 0] - far[:, 1]
-    if min(map(len, change)) < 3:
+def _clear(by_seed, low, high):
+    """Whether intervals exclude zero and three seeds or more (axis 1) have one sign."""
+    agree = (np.ptp(np.sign(by_seed), axis=1) == 0) & (by_seed.shape[1] >= 3)
+    return agree & ((np.asarray(low) > 0) | (np.asarray(high) < 0))
+
+
+def _interval_apart(here, there):
+    """Interval of the mean of some cases less that of others."""
+    if min(len(here), len(there)) < 3:
         return np.nan, np.nan
     found = stats.bootstrap(
-        change,
+        (here, there),
         lambda here, there, axis: here.mean(axis=axis) - there.mean(axis=axis),
         n_resamples=2000,
         method="percentile",
