@@ -2,7 +2,8 @@
 
 On the same machine nothing moves. Another processor rounds differently, and a training
 may carry that as far as another seed would: the spread over seeds in the committed
-scores is the yardstick. What no training made may move by rounding only.
+scores is the yardstick, known from a few seeds only. What no training made may move by
+as much as a few voxels that software gives to the other class.
 """
 
 import re
@@ -11,12 +12,16 @@ from statistics import NormalDist
 
 import pandas as pd
 
-CHANCE = 0.01  # that an honest re-run has any number of a table beyond its tolerance
-ROUNDING = 1e-3  # relative: software labels, registration, sums
+CHANCE = 0.01  # of a number of a table beyond its tolerance, were the spread known
+ROUNDING = 1e-3  # relative: sums
+VOXELS = 0.02  # relative: scores of software labels and of registration
 DETERMINISTIC = {"cohorts.csv", "sizes.csv", "theory.csv"}
 PRINTED = {"paper", "published"}  # columns with the papers' own numbers
 UNTRAINED = re.compile(r"software\b.*|labels_.*|marginal(_star|_oracle|:.*)?")
 ARMS = ("arm", "other", "between", "pair")
+TRAINING = {"arm", "seed", "fold"}
+SIZES = ("value", "mean", "difference")  # of what a row is about
+SMALL = 0.05  # a difference below counts as that
 ENDS = ("low", "high")
 # What a spread depends on, and under which other column a table may have it.
 CONTEXT = {
@@ -53,7 +58,7 @@ class Spread:
         values = pd.to_numeric(learned[column])
         variance = values.groupby([learned[name] for name in by]).var().dropna()
         self._variance = variance.groupby(level=[*names, "arm"]).mean().reset_index()
-        trainings = learned[["arm", "seed", "fold"]].drop_duplicates()
+        trainings = learned[sorted(TRAINING & set(learned))].drop_duplicates()
         self._trainings = trainings["arm"].value_counts().to_dict()
         self._known = {name: set(table[name]) for name in names}
         self._pooled = {}
@@ -117,16 +122,17 @@ class Tolerances:
         row : dict of column to text
         column : str
         count : int
-            Measured numbers in this table; of all of them together none is beyond its
-            tolerance in 99 of 100 honest re-runs, if seeds spread normally.
+            Measured numbers in this table.
 
         Returns
         -------
         float
             z sqrt(2 m / n) SD: z of `CHANCE` over `count`, 2 for two runs, m arms'
-            means in the value, n trainings in each, SD that of `Spread`; 0 for what
-            no training made. The end of an interval may move by the interval's width:
-            a bootstrap over few cases moves in steps.
+            means in the value, n trainings in each, SD that of `Spread`; what software
+            made may move by `VOXELS` of the row's size, what was computed or printed
+            not at all. The end of an interval may move by the interval's width: a
+            bootstrap over few cases moves in steps. A share of v voxels, by
+            1 / sqrt(v).
         """
         study, table = name.split("/")
         width = _width(row) if column in ENDS and table not in DETERMINISTIC else 0.0
@@ -134,13 +140,16 @@ class Tolerances:
             study, row = row["study"], self._behind(row)
         if row is None or _is_fixed(table, row, column):
             return width
+        if _is_untrained(row):
+            return max(width, VOXELS * _size(row))
         long = _is_long(self._tables[name])
         spread = self._spread(name, column) if long else self._of_study(study)
         if spread is None:
             return width
         means = max([m for key, m in COMBINED.items() if key in row], default=1)
         share = 1 if long else means / spread.trainings(row)
-        return max(width, reach(count) * sqrt(2 * share) * spread.sd(row, column))
+        chance = reach(count) * sqrt(2 * share) * spread.sd(row, column)
+        return max(width, chance, _share_of_few(row, column))
 
     def _of_study(self, study):
         return self._spread(f"{study}/scores.csv", "value")
@@ -195,12 +204,28 @@ def _width(row):
 
 
 def _is_long(table):
-    return {"arm", "seed", "fold"} <= set(table)
+    return {"arm", "seed"} <= set(table)
 
 
 def _is_fixed(table, row, column):
-    """Whether a number comes from a paper, from data or from software alone."""
-    arms = [row[name] for name in ARMS if row.get(name)]
-    untrained = bool(arms) and all(map(is_untrained, arms))
+    """Whether a number comes from a paper or from data alone."""
     printed = column in PRINTED or row.get("numbers") == "paper"
-    return table in DETERMINISTIC or untrained or printed
+    return table in DETERMINISTIC or printed
+
+
+def _is_untrained(row):
+    """Whether all arms that a row names are software's."""
+    arms = [row[name] for name in ARMS if row.get(name)]
+    return bool(arms) and all(map(is_untrained, arms))
+
+
+def _size(row):
+    """The largest of the values that a row is about; a difference is one of scores."""
+    least = SMALL if row.get("difference") else 0.0
+    return max([least, *(abs(float(row[name])) for name in SIZES if row.get(name))])
+
+
+def _share_of_few(row, column):
+    """How far a share of few voxels may move, 0 for other numbers."""
+    voxels = float(row.get("voxels") or 0)
+    return 1 / sqrt(voxels) if voxels and column != "voxels" else 0.0

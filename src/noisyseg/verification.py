@@ -1,8 +1,9 @@
 """Whether results came out as the committed ones: compared by meaning, table by table.
 
 Text, integers, counts and verdicts must be equal, measured numbers within a tolerance
-that follows from the spread over seeds (`tolerances`). The order of rows and columns
-means nothing, and times are not compared.
+that follows from the spread over seeds (`tolerances`). A flag of a row, such as whether
+its seeds agree, may turn with the row's numbers, as may the side of .05 on which a
+p-value lies. The order of rows and columns means nothing, and times are not compared.
 """
 
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from noisyseg.choices import check_choice, listed
 
 SAME, WITHIN, CHANGED = "same", "within tolerance", "changed"
 P_VALUES, LEVEL = {"p", "p_holm"}, 0.05  # compared by which side of it they lie on
+FLAGS = {"True", "False"}
 SHOWN = 3  # cells to print of a table that changed
 
 
@@ -24,6 +26,8 @@ class Move:
     new: str
     gap: float = 0.0
     allowed: float | None = None
+    row: int | None = None
+    follows: bool = False  # from the numbers of its row
 
     @property
     def share(self):
@@ -116,15 +120,20 @@ def compare_table(name, old, new, limits=None):
 
 def _judge(rows, moves, count):
     """The verdict on a table, why, and what changed, the worst first."""
-    changes = sorted((m for m in moves if m.share > 1), key=lambda move: -move.share)
+    moved = {m.row for m in moves if 0 < m.share <= 1}
+    turned = [m for m in moves if m.share > 1 and m.follows and m.row in moved]
+    changes = [m for m in moves if m.share > 1 and m not in turned]
+    changes.sort(key=lambda move: -move.share)
     far = sum(move.allowed is not None for move in changes)
     if rows or changes:
         note = f"too far: {far} of {count} numbers; other cells: {len(changes) - far}; "
         return CHANGED, f"{note}rows lost or new: {len(rows)}", rows + changes
     if not moves:
         return SAME, "in another order", []
-    most = max(move.share for move in moves)
-    note = f"moved: {len(moves)} of {count} numbers, at most {most:.0%} of what may be"
+    most = max(move.share for move in moves if move not in turned)
+    numbers = len(moves) - len(turned)
+    note = f"moved: {numbers} of {count} numbers, at most {most:.0%} of what may be"
+    note += f"; turned with them: {len(turned)} flags" if turned else ""
     return WITHIN, note, []
 
 
@@ -142,9 +151,11 @@ def _moves(name, pair, limits, columns, count):
         for place in (old != new).nonzero()[0]:
             row = pair.old.iloc[place].to_dict()
             allowed = limits and limits.of(name, row, column, count)
-            gap, allowed = _gap(column, old[place], new[place], allowed, unit)
+            pair_of = old[place], new[place]
+            gap, allowed = _gap(column, *pair_of, allowed, unit)
             where = _place(pair.keys, pair.old.index[place]) + f": {column}"
-            yield Move(where, old[place], new[place], gap, allowed)
+            follows = column in P_VALUES or set(pair_of) == FLAGS
+            yield Move(where, *pair_of, gap, allowed, place, follows)
 
 
 def _gap(column, old, new, tolerance, unit):
