@@ -80,8 +80,12 @@ def test_every_computation_is_a_number_and_is_used():
         ("near", 0.51, 0.49, 0.52, "reproduced"),
         ("near", 0.51, 0.40, 0.60, "inconclusive"),
         ("near", 0.70, 0.60, 0.80, "not reproduced"),
+        ("not worse", 0.1, -0.01, 0.3, "reproduced"),
+        ("not worse", -0.015, -0.03, 0.0, "inconclusive"),
+        ("not worse", -0.1, -0.2, -0.03, "not reproduced"),
         ("positive", np.nan, np.nan, np.nan, "inconclusive"),
         ("real data", 0.2, 0.1, 0.3, "needs the real data"),
+        ("untested", 0.2, 0.1, 0.3, "not tested"),
         ("reading", 0.2, 0.1, 0.3, "by reading"),
     ],
 )
@@ -91,13 +95,32 @@ def test_verdicts_follow_from_numbers(expects, value, low, high, verdict):
     assert claims.judge(row, found) == verdict
 
 
+def test_nothing_is_within_a_tolerance_that_seeds_exceed():
+    same = claim(expects="none", tolerance=0.02)
+    for spread, verdict in ((0.01, "reproduced"), (0.03, "inconclusive")):
+        found = Finding(0, -0.01, 0.01, clear=False, seed_spread=spread)
+        assert claims.judge(same, found) == verdict
+
+
+def test_printed_numbers_and_settings_by_hand():
+    of = {"study": "sgl", "arm": "t1_robust", "other": "t1"}
+    assert claims.find(claim(mean=None, printed=of)).value == -0.001111
+    bone = claims.find(claim(mean=None, printed=of | {"structure": "bone"}))
+    assert bone.value == 0.02 and bone.clear
+    for path, value in (("sgl.image_size", 256), ("threshold.organs", 3)):
+        assert claims.find(claim(mean=None, setting=path)).value == value
+    with pytest.raises(ValueError, match=r"setting must be one of .*'betta'"):
+        claims.find(claim(mean=None, setting="robust.arms.t1_robust.loss.betta"))
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
         ({"mean": None}, "t.row must have one of mean, .* got 0"),
         ({"computed": "x"}, "t.row must have one of mean, .* got 2"),
         ({"mean": None, "computed": "nothing"}, "computed of t.row must be one of"),
-        ({"expects": "near"}, "must have published and tolerance"),
+        ({"expects": "near"}, "must have a tolerance, and published or target"),
+        ({"expects": "none"}, "must have a tolerance"),
         ({"expects": "postive"}, "Input should be"),
         ({"id": "Bad id"}, "String should match"),
     ],

@@ -63,9 +63,12 @@ def clamp_gap_to_ce():
     return clamped - free
 
 
-def half_dice_gap():
-    """Gap of gradients, relative: half cross-entropy, half soft Dice to all of it."""
-    return _gap(losses.build("cross_entropy", dice=0.5), (2, 9, 16, 16), 3)
+def half_dice_share():
+    """Gradient of half soft Dice, relative to that of half cross-entropy."""
+    logits, labels = _draw((2, 9, 16, 16), 3)
+    half = _gradient(cross_entropy, logits, labels) / 2
+    both = _gradient(losses.build("cross_entropy", dice=0.5), logits, labels)
+    return float((both - half).norm() / half.norm())
 
 
 def _loss_of(loss, prob, label):
@@ -82,9 +85,20 @@ def beta_divergence_gap():
         share * (_loss_of(loss, EVEN, label) - _loss_of(loss, SURE, label))
         for label, share in enumerate(SURE)
     )
-    q, p = np.array(SURE), np.array(EVEN)
+    divergence = _beta_divergence(np.array(SURE), np.array(EVEN), beta)
+    return float((beta + 1) * excess - divergence)
+
+
+def divergence_limit_gap():
+    """Beta-divergence at b = 1e-6 less the KL divergence."""
+    beta, q, p = 1e-6, np.array(SURE), np.array(EVEN)
+    return float(_beta_divergence(q, p, beta) - (q * np.log(q / p)).sum())
+
+
+def _beta_divergence(q, p, beta):
+    """Density power divergence of p from q (Basu et al. 1998)."""
     terms = p ** (beta + 1) - (beta + 1) / beta * q * p**beta + q ** (beta + 1) / beta
-    return float((beta + 1) * excess - terms.sum())
+    return terms.sum()
 
 
 def _first_term_printed(prob):
@@ -157,8 +171,9 @@ OF_LOSSES = (
     beta_limit_gap,
     beta_1e4_gap_to_ce,
     clamp_gap_to_ce,
-    half_dice_gap,
+    half_dice_share,
     beta_divergence_gap,
+    divergence_limit_gap,
     equation_1_gap_to_ce,
     equation_1_pull,
     ace_less_cross_entropy,
