@@ -69,6 +69,15 @@ def test_written_twice_they_are_the_same_bytes(toy, tmp_path):
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.ipynb")} == before
 
 
+def test_a_copy_that_nobody_touched_is_written_over(toy, tmp_path):
+    course.write(tmp_path, toy)
+    node = read("toy", toy)
+    node.cells[0].source = "better prose"
+    nbformat.write(node, toy / "toy.ipynb")
+    assert course.write(tmp_path, toy) == []
+    assert sources(tmp_path / "reader/toy.ipynb")[0] == "better prose"
+
+
 def test_a_readers_answers_are_kept_however_often(toy, tmp_path):
     reader = tmp_path / "reader" / "toy.ipynb"
     for number in (1, 2):

@@ -150,3 +150,18 @@ def test_the_picture_shows_both_contours():
     alone, both = figure.axes
     assert len(alone.collections) == 0 and len(both.collections) == 2
     assert evaluation.dice(truth, pred) == 0.75
+
+
+def test_what_is_drawn_again_has_the_dice_of_the_tables():
+    pages = [path.read_text() for path in Path("reports/trace").glob("*.html")]
+    told = [
+        text for page in pages for text in re.findall('alt="(worst case[^"]*)', page)
+    ]
+    assert len(told) > 100
+    assert not [text for text in told if not text.endswith("as in the table")]
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_the_ids_of_a_page_are_unique(study):
+    ids = re.findall(r'\bid="([^"]+)"', Path(f"reports/trace/{study}.html").read_text())
+    assert len(ids) == len(set(ids))

@@ -6,6 +6,8 @@ solution, the teacher's copy all cells. Neither has outputs.
 """
 
 import copy
+import hashlib
+import json
 from pathlib import Path
 
 import nbformat
@@ -14,13 +16,14 @@ from noisyseg.reporting import write_text
 
 NOTEBOOKS = Path("notebooks")
 ANSWER = "# your answer"
+WRITTEN = "noisyseg_written"  # in a copy's metadata: the hash of its cells as written
 
 
 def write(out, notebooks=NOTEBOOKS):
     """Write the reader's and the teacher's copy of every notebook.
 
-    Nobody's work is lost: a copy that was changed since is kept beside the new one as
-    ``<name>.kept-<n>.ipynb``.
+    Nobody's work is lost: a copy that was changed or run since is kept beside the new
+    one as ``<name>.kept-<n>.ipynb``.
 
     Parameters
     ----------
@@ -42,7 +45,8 @@ def write(out, notebooks=NOTEBOOKS):
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
         for whom, made in copies.items():
-            kept += _place(Path(out) / whom / path.name, nbformat.writes(made) + "\n")
+            made.metadata[WRITTEN] = _hash(made)
+            kept += _place(Path(out) / whom / path.name, made)
     return kept
 
 
@@ -121,14 +125,21 @@ def tags(cell):
     return set(cell.metadata.get("tags", ()))
 
 
-def _place(path, text):
+def _hash(node):
+    """Hash of the sources and outputs of the cells of a notebook."""
+    cells = [(cell.source, cell.get("outputs", [])) for cell in node.cells]
+    return hashlib.sha256(json.dumps(cells).encode()).hexdigest()
+
+
+def _place(path, node):
     """Write a copy; a list with the new name of what was there before, if changed."""
-    before = path.read_text(encoding="utf-8") if path.exists() else text
     kept = []
-    if before != text:
-        number = 1
-        while (beside := path.with_suffix(f".kept-{number}.ipynb")).exists():
-            number += 1
-        kept.append(path.rename(beside))
-    write_text(path, text)
+    if path.exists():
+        before = nbformat.read(path, as_version=4)
+        if before.metadata.get(WRITTEN) != _hash(before):
+            number = 1
+            while (beside := path.with_suffix(f".kept-{number}.ipynb")).exists():
+                number += 1
+            kept.append(path.rename(beside))
+    write_text(path, nbformat.writes(node) + "\n")
     return kept

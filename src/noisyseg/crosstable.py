@@ -36,8 +36,8 @@ def evaluate(params):
         ``labels`` are labels of that head of the kind that the arm learned from.
     cuts : DataFrame
         arm, seed, case, structure and two thresholds: own (Dice-optimal by the
-        probabilities alone) and oracle (best against the truth; NaN for a structure
-        that the head lacks).
+        probabilities alone) and oracle (best against the truth; NaN where there is
+        none, see `oracle_cuts`).
     """
     *_, cases = studies.split(params, params.cross)
     found = workers.run_parallel(
@@ -135,7 +135,8 @@ def oracle_cuts(prob, truth):
 
     Returns
     -------
-    list of float; NaN for a structure that there is not
+    list of float; NaN for a structure that the head lacks, or whose probability is
+        nowhere `LEAST`
     """
     return [
         thresholds.best_against(structure, truth.data == value, least=LEAST)[0]

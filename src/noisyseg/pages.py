@@ -130,11 +130,24 @@ def _headings(markdown):
 
 
 def _last_paragraph(markdown):
-    """The last paragraph of Markdown as plain text; no heading, formula or table."""
+    """The last paragraph of Markdown as plain text, without what it asks the reader.
+
+    No heading, formula, table or HTML.
+
+    Examples
+    --------
+    >>> _last_paragraph("One head. Predict: which is dark?\\n\\n$$x$$")
+    'One head.'
+    """
     blocks = re.split(r"\n\s*\n", markdown.strip())
-    text = [block for block in blocks if not block.startswith(("#", "$$", "|", "```"))]
-    asked = re.compile(r"\*?Predict[^?]*\?", re.IGNORECASE)  # of the reader, not said
-    return _plain(asked.sub("", text[-1])) if text else ""
+    for block in blocks[::-1]:
+        if block.startswith(("#", "$$", "|", "```", "<")):
+            continue
+        sentences = re.split(r"(?<=[.!?]) +(?=[A-Z*])", _plain(block))
+        told = [s for s in sentences if not s.endswith("?") and "Predict:" not in s]
+        if told:
+            return " ".join(told)
+    return ""
 
 
 def _plain(markdown):

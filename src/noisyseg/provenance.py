@@ -148,7 +148,9 @@ def guarded(stage, name, settings):
             "got other content; run dvc repro again"
         )
     found.record.parent.mkdir(parents=True, exist_ok=True)
-    found.record.write_text(json.dumps(record, indent=1) + "\n")
+    part = found.record.with_suffix(".part")
+    part.write_text(json.dumps(record, indent=1) + "\n")
+    part.replace(found.record)
 
 
 def make_record(stage, settings):

@@ -151,14 +151,14 @@ def describe_remedy(noise, remedy, suffered, undone):
     lost = f"{suffered['mean']:.3f} [{suffered['low']:.3f}, {suffered['high']:.3f}]"
     if not suffered["low"] > 0:
         return f"{noise} cost no clear Dice ({lost}): nothing for {remedy} to undo."
-    verdict = f"had no clear effect on it ({_signed(undone)})"
+    verdict = f"had no clear effect on it ({signed(undone)})"
     if undone["clear"] and undone["difference"] > 0:
-        verdict = f"undid {_signed(undone)} of it"
+        verdict = f"undid {signed(undone)} of it"
     elif undone["clear"]:
-        verdict = f"made it worse ({_signed(undone)})"
+        verdict = f"made it worse ({signed(undone)})"
     elif undone["seeds_agree"] and undone["low"] > 0:
         verdict = (
-            f"undid {_signed(undone)} of it with every seed, which is less than seeds "
+            f"undid {signed(undone)} of it with every seed, which is less than seeds "
             f"differ (SD {undone['seed_spread']:.3f})"
         )
     return f"{noise} cost {lost} Dice; {remedy} {verdict}."
@@ -187,10 +187,21 @@ def describe_gain(differences, cause, what):
 def _gains(rows, verb):
     """`verb WM (+0.03 [0.02, 0.04]), ...`, largest first; empty without rows."""
     ordered = rows.reindex(rows["difference"].abs().sort_values(ascending=False).index)
-    named = [f"{row['structure']} ({_signed(row)})" for _, row in ordered.iterrows()]
+    named = [f"{row['structure']} ({signed(row)})" for _, row in ordered.iterrows()]
     return f"{verb} {', '.join(named)}" if named else ""
 
 
-def _signed(row):
-    """`+0.03 [+0.02, +0.04]` of a row of `evaluation.compare`."""
-    return f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
+def signed(row, ends=("low", "high"), *, doubt=False):
+    """`+0.030 [+0.020, +0.040]` of a row of `evaluation.compare`.
+
+    Parameters
+    ----------
+    row : Series or dict
+    ends : pair of str
+        Which of its columns are the ends of the interval.
+    doubt : bool
+        Whether to say ``not clear`` where it is not.
+    """
+    low, high = (row[end] for end in ends)
+    said = f"{row['difference']:+.3f} [{low:+.3f}, {high:+.3f}]"
+    return said if not doubt or row["clear"] else f"{said}, not clear"

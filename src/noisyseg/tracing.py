@@ -182,7 +182,8 @@ def cases(number):
         table = wide.rename(columns=names).rename_axis(columns=None)
         table.insert(0, "value", wide.mean(axis=1))
         table = table.reset_index()
-    order = badness(number.metric, table["value"]).sort_values(ascending=False)
+    order = badness(number.metric, table["value"])
+    order = order.sort_values(ascending=False, kind="stable")
     return table.loc[order.index].reset_index(drop=True)
 
 

@@ -67,13 +67,19 @@ def write_page(params, study):
     for arm, group in groupby(numbers, key=lambda number: number.arm):
         parts += _arm(params, study, arm)
         parts += [_number(params, number, said) for number in group]
-    pages.markdown_page("\n\n".join(parts), PAGES / f"{study}.html")
+    text = "\n\n".join(parts)
+    pages.markdown_page(text, PAGES / f"{study}.html", home=pages.HOME)
 
 
 def find_all(study):
-    """The first number of every arm and structure of a study, list of Number."""
+    """The first number of every arm and structure of a study, list of Number.
+
+    In the order of the scores, but for an arm's numbers, which stand together.
+    """
     pairs = tracing.read_scores(study)[["arm", "structure"]].drop_duplicates()
-    return [tracing.find(study, *pair) for pair in pairs.itertuples(index=False)]
+    together = pairs.groupby("arm", sort=False).ngroup().sort_values(kind="stable")
+    pairs = pairs.loc[together.index].itertuples(index=False)
+    return [tracing.find(study, *pair) for pair in pairs]
 
 
 def _is_drawn(params, number):
@@ -235,7 +241,8 @@ def _number(params, number, said):
         _folded("Cases, the worst first", f'<div class="wide">{_cases(number)}</div>'),
     ]
     if _link(number) in said:
-        text, source = said[_link(number)], picture(number).relative_to(PAGES)
+        text = escape(said[_link(number)])
+        source = picture(number).relative_to(PAGES)
         shown = f'<img class="worst" loading="lazy" src="{source}" alt="{text}">'
         lines.append(f"<p>{shown}<br>{text[0].upper()}{text[1:]}.</p>")
     return "\n".join(lines)

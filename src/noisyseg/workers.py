@@ -48,7 +48,7 @@ def run_parallel(function, jobs, *, workers, title, threads=None, scheduler=None
 
     Raises
     ------
-    The first error of any job; jobs not yet started are dropped.
+    The first error of any job, when it ends; jobs that no worker has taken are dropped.
     """
     if scheduler is not None and jobs:
         return _run_on_cluster(function, jobs, scheduler, title, threads)
@@ -234,9 +234,16 @@ def whole_folder(folder):
 
 
 def device(name):
-    """`cpu` or `cuda`; `auto` takes a GPU when there is one."""
+    """`cpu` or `cuda`; `auto` takes a GPU when there is one.
+
+    Raises
+    ------
+    ValueError
+        If `cuda` is asked for and there is none.
+    """
     import torch
 
-    if name != "auto":
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    there = torch.cuda.is_available()
+    if name == "cuda" and not there:
+        raise ValueError("device must exist, got cuda without a GPU; use auto or cpu")
+    return ("cuda" if there else "cpu") if name == "auto" else name
