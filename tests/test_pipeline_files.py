@@ -72,6 +72,14 @@ def test_a_stage_lists_what_its_module_imports(stage):
     assert direct - WIRING - {"volume"} <= declared(stage) | {ENTRY[stage]}
 
 
+@pytest.mark.parametrize("trainer", ["studies", *stages.TRAINERS.values()])
+def test_a_training_lists_what_its_module_imports(trainer):
+    direct = imports((SOURCE / f"{trainer}.py").read_text()) - WIRING
+    direct -= {"evaluation"}  # for scores of what has been trained
+    assert direct <= declared("train") | {trainer}
+    assert trainer in {item["code"] for item in pipeline()["train"]["foreach"].values()}
+
+
 def test_every_listed_file_exists():
     for path in re.findall(r"src/noisyseg/[\w.]+", Path("dvc.yaml").read_text()):
         assert Path(path).exists(), path
@@ -83,6 +91,11 @@ def test_the_ledger_stage_lists_every_table_that_a_claim_names():
     longs = {f"reports/{c.study}/scores.csv" for c in found if c.mean or c.difference}
     deps = {dep for dep in pipeline()["claims"]["deps"] if dep.startswith("reports/")}
     assert cells | longs <= deps
+
+
+def test_the_ledger_stage_depends_on_every_setting_that_a_claim_names():
+    sections = {c.setting.split(".")[0] for c in claims.read() if c.setting}
+    assert sections <= set(pipeline()["claims"]["params"])
 
 
 def test_every_study_has_its_stages_and_notebook():
