@@ -48,15 +48,35 @@ def test_every_mark_of_a_drawing_is_a_claim_with_a_value():
 
 def test_a_headline_that_the_ledger_contradicts_gives_way_to_the_answer():
     found = ledger(("a.b", 1, 0.5, 2, np.nan, "reproduced"))
-    said = frontpage.headline("Yes [a.b: reproduced].", "No.", found)
-    assert 'href="#claim-a.b" title="reproduced"' in said and ">✓</a>." in said
+    yes = "Yes [a.b: reproduced]."
+    assert frontpage.headline(yes, "No.", found) == yes
     assert frontpage.headline("Yes [a.b: inconclusive].", "No.", found) == "No."
     assert frontpage.headline("", "No.", found) == "No."
 
 
+def test_the_signs_of_a_headline_lead_to_their_claims():
+    said = frontpage.with_links("Yes [a.b: reproduced].")
+    assert 'href="#claim-a.b" title="reproduced"' in said and ">✓</a>." in said
+
+
+def test_the_committed_answers_and_tables_are_these():
+    studies = frontpage.describe_all()
+    answers, tables = (
+        Path(f"reports/{n}.md").read_text() for n in ("answers", "README")
+    )
+    assert answers == frontpage.answers(studies)
+    assert tables == frontpage.render("results.md.j2", studies)
+
+
+def test_links_and_pictures_of_the_results_lead_somewhere():
+    text = Path("reports/README.md").read_text()
+    for link in re.findall(r"\]\(([^)]+)\)", text):
+        assert Path("reports", link).exists(), link
+
+
 def test_verdicts_are_counted_in_their_order():
     rows = pd.DataFrame({"verdict": ["inconclusive", "reproduced", "inconclusive"]})
-    assert list(frontpage.count(rows).values()) == [1, 0, 2, 0, 0]
+    assert list(frontpage.count(rows).values()) == [1, 0, 2, 0, 0, 0]
 
 
 def test_a_study_that_nobody_described_shows_its_own_words(reports):

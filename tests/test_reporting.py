@@ -121,7 +121,7 @@ def test_marked_places_are_filled_and_can_be_filled_again(tmp_path):
 
 def test_the_readme_shows_the_committed_results():
     readme = Path("README.md").read_text()
-    assert "<!-- from reports/sgl/dice.md -->" in readme
+    assert "<!-- from reports/answers.md -->" in readme
     assert reporting.fill(readme, Path()) == readme
 
 

@@ -2,7 +2,9 @@
 
 Its prose is ``frontpage.md.j2`` and, study by study, ``frontpage.yaml``; every number
 is read from the reports, the claims ledger and the parameters. A study that is not in
-``frontpage.yaml`` is shown by its own words and figure.
+``frontpage.yaml`` is shown by its own words and figure. For those who read the
+repository itself: ``reports/README.md`` (``results.md.j2``) has all answers and tables,
+``reports/answers.md`` the questions and answers in short.
 """
 
 import json
@@ -18,14 +20,17 @@ from noisyseg import claims, drawings, pages, reporting, tracing
 
 REPORTS = Path("reports")
 OTHERS = ("claims", "phantoms", "trace")  # reports that are no study
-SIGNS = dict(zip(claims.VERDICTS, "✓✗?○§", strict=True))
-KINDS = {"sentence": "", "erratum": "Slip:", "number": "Number:"}
+SIGNS = dict(zip(claims.VERDICTS, "✓✗?○–§", strict=True))
+KINDS = dict(
+    zip(claims.KINDS, ("", "Table:", "Number:", "Setting:", "Slip:"), strict=True)
+)
 WORDS = dict(enumerate("no one two three four five six seven eight nine ten".split()))
 HEADLINE = 260  # characters of an answer that serves as headline, about
+MARK = re.compile(rf"\s{claims.MARK.pattern}")
 
 
 def write(params, reports=REPORTS, readme="README.md"):
-    """Write ``index.html`` into the reports, and fill the marked places of the README.
+    """Write the front page and its short forms, and fill the README's marked places.
 
     Parameters
     ----------
@@ -33,37 +38,58 @@ def write(params, reports=REPORTS, readme="README.md"):
     reports, readme : str or Path
     """
     readme, reports = Path(readme), Path(reports)
+    studies = describe_all(reports)
+    reporting.write_text(reports / "README.md", render("results.md.j2", studies))
+    reporting.write_text(reports / "answers.md", answers(studies))
     reporting.write_text(readme, reporting.fill(readme.read_text(), readme.parent))
     pages.markdown_page(compose(params, reports), reports / "index.html")
 
 
 def compose(params, reports=REPORTS):
     """The front page as Markdown."""
+    studies = describe_all(reports)
+    return render(
+        "frontpage.md.j2",
+        studies,
+        count=WORDS.get(len(studies), str(len(studies))),
+        signs=SIGNS,
+        kinds=KINDS,
+        summary=_summary(reports / "claims")["answer"],
+        cohorts=cohort_table(params, _prose()["cohorts"]),
+        phantoms=_phantoms(reports),
+        scale=params.scale,
+    )
+
+
+def render(template, studies, **names):
+    """Markdown of a template of this package, filled with studies and other names."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    prose = yaml.safe_load(_text("frontpage.yaml"))
-    ledger = read_ledger(reports)
-    found = [
-        describe(name, prose["studies"].get(name, {}), ledger, reports)
-        for name in study_names(prose["studies"], reports)
-    ]
     environment = Environment(
         loader=PackageLoader("noisyseg", "."),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["slug"] = _slug
-    return environment.get_template("frontpage.md.j2").render(
-        studies=found,
-        count=WORDS.get(len(found), str(len(found))),
-        signs=SIGNS,
-        kinds=KINDS,
-        summary=_summary(reports / "claims")["answer"],
-        cohorts=cohort_table(params, prose["cohorts"]),
-        phantoms=_phantoms(reports),
-        scale=params.scale,
+    environment.filters |= {"slug": _slug, "links": with_links, "signs": with_signs}
+    return environment.get_template(template).render(studies=studies, **names)
+
+
+def answers(studies):
+    """The studies as a Markdown list: name, question and what came out."""
+    line = "- **`{name}`: {question}** {short}\n"
+    return "".join(
+        line.format(**study, short=with_signs(study["headline"])) for study in studies
     )
+
+
+def describe_all(reports=REPORTS):
+    """What the pages show of every study that has a report, in their order."""
+    prose, ledger = _prose()["studies"], read_ledger(reports)
+    return [
+        describe(name, prose.get(name, {}), ledger, reports)
+        for name in study_names(prose, reports)
+    ]
 
 
 def study_names(known, reports=REPORTS):
@@ -86,6 +112,7 @@ def describe(name, prose, ledger, reports=REPORTS):
     """What the page shows of a study, by the names that its template uses."""
     summary, rows = _summary(reports / name), ledger[ledger["study"] == name]
     sentences = rows[rows["kind"] == "sentence"]
+    trace = _optional(reports / "trace" / f"{name}.html")
     return {
         "name": name,
         "title": summary["title"],
@@ -94,19 +121,20 @@ def describe(name, prose, ledger, reports=REPORTS):
         "figure": f"{name}/{summary['figure']}",
         "picture": prose.get("picture", f"Main figure: {summary['title']}"),
         "paper": prose.get("paper", ""),
+        "reading": prose.get("reading", ""),
         "headline": headline(prose.get("headline", ""), summary["answer"], ledger),
         "chart": _chart(prose.get("chart"), ledger),
         "total": len(sentences),
         "counts": count(sentences),
         "all_counts": count(rows),
-        "claims": [_claim(row, reports) for row in rows.reset_index().itertuples()],
+        "claims": [_claim(row, trace) for row in rows.reset_index().itertuples()],
         "answer": _optional(reports / name / "answer.md") or summary["answer"],
         "table": _optional(reports / name / "dice.md"),
     }
 
 
 def headline(text, answer, ledger):
-    """A headline whose marks ``[ID: VERDICT]`` are links to the claims they name.
+    """A headline with marks ``[ID: VERDICT]``, each of which the ledger confirms.
 
     If the ledger says otherwise of any of them, or there is no headline, the first
     sentences of the study's answer stand in its place.
@@ -119,6 +147,11 @@ def headline(text, answer, ledger):
     """
     if not text or claims.contradictions(text, ledger["verdict"].to_dict()):
         return first_sentences(answer)
+    return text
+
+
+def with_links(text):
+    """A headline whose marks are signs that lead to the claims they name."""
 
     def link(match):
         name, verdict = match.groups()
@@ -126,7 +159,18 @@ def headline(text, answer, ledger):
         about = f'title="{verdict}" aria-label="{verdict}"'
         return f"&nbsp;<a {style} {about}>{SIGNS[verdict]}</a>"
 
-    return re.sub(r"\s\[([a-z0-9_.]+): ([a-z ]+)\]", link, text)
+    return MARK.sub(link, text)
+
+
+def with_signs(text):
+    """A headline whose marks are signs only.
+
+    Examples
+    --------
+    >>> with_signs("It finds bone [sgl.labels_bone: reproduced].")
+    'It finds bone (✓).'
+    """
+    return MARK.sub(lambda match: f" ({SIGNS[match[2]]})", text)
 
 
 def first_sentences(text):
@@ -157,27 +201,26 @@ def _chart(about, ledger):
     return drawings.chart(about["title"], about["rows"], ledger) if about else None
 
 
-def _claim(row, reports):
+def _claim(row, trace):
     """A row of the ledger as the page shows it."""
     return {
         **{key: getattr(row, key) for key in ("id", "claim", "kind", "verdict")},
         "source": row.source,
         "ours": drawings.finding_text(row.ours, row.low, row.high),
         "paper": drawings.number_text(row.published),
-        "links": list(_links(row, reports)),
+        "links": list(_links(row, trace)),
     }
 
 
-def _links(row, reports):
-    """Name and address of what stands behind a claim."""
+def _links(row, trace):
+    """Name and address of what stands behind a claim; `trace` is its study's page."""
     if isinstance(row.figure, str):
         yield "figure", f"{row.study}/{row.figure}"
     yield "page", f"{row.study}/{row.study}.html"
-    trace = reports / "trace" / f"{row.study}.html"
-    if isinstance(row.arm, str) and trace.exists():
+    if isinstance(row.arm, str) and trace:
         anchor = tracing.anchor(row.arm, str(row.structure))
-        known = f'id="{anchor}"' in trace.read_text()
-        yield "trace", f"trace/{trace.name}" + (f"#{anchor}" if known else "")
+        known = f'id="{anchor}"' in trace
+        yield "trace", f"trace/{row.study}.html" + (f"#{anchor}" if known else "")
 
 
 def cohort_table(params, prose):
@@ -230,5 +273,6 @@ def _optional(path):
     return path.read_text().strip() if path.exists() else ""
 
 
-def _text(name):
-    return resources.files("noisyseg").joinpath(name).read_text()
+def _prose():
+    text = resources.files("noisyseg").joinpath("frontpage.yaml").read_text()
+    return yaml.safe_load(text)
