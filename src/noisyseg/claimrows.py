@@ -177,13 +177,14 @@ def rule(claim):
     'not below -0.03'
     """
     tolerance = f"{claim.tolerance or 0:g}"
+    printed = "the data of the paper, and the printed value within our interval"
     words = {
         "positive": "clearly above 0",
         "negative": "clearly below 0",
         "none": f"within {tolerance} of 0",
         "near": f"within {tolerance} of {claim.middle or 0:g}",
         "not worse": f"not below -{tolerance}",
-        "real data": "on the data of the paper: the printed value within our interval",
+        "real data": "the data of the paper" if claim.published is None else printed,
         "untested": "none of the studies asks it",
         "reading": "seen in the paper",
     }

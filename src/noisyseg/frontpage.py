@@ -206,6 +206,7 @@ def _claim(row, trace):
     return {
         **{key: getattr(row, key) for key in ("id", "claim", "kind", "verdict")},
         "source": row.source,
+        "rule": row.rule,
         "ours": drawings.finding_text(row.ours, row.low, row.high),
         "paper": drawings.number_text(row.published),
         "links": list(_links(row, trace)),
