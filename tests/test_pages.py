@@ -204,3 +204,20 @@ def test_wide_tables_stand_in_boxes_of_their_own(tmp_path):
     page = notebook(tmp_path, v4.new_markdown_cell("|a|\n|--|\n|b|"))
     assert page.count('<div class="table" tabindex="0"><table') == 1
     assert page.count("</table></div>") == 1
+
+
+def test_the_same_outputs_give_the_same_bytes(tmp_path):
+    def run(cell_id, when, *texts):
+        tags = {"tags": ["injected-parameters"], "papermill": {"start_time": when}}
+        given = v4.new_code_cell("scale = 1", id=cell_id, metadata=tags)
+        outputs = [v4.new_output("stream", text=text) for text in texts]
+        bar = v4.new_output("display_data", {pages.WIDGET: {"model_id": cell_id}})
+        printed = v4.new_code_cell("print()", id="told", outputs=[*outputs, bar])
+        node = v4.new_notebook(cells=[given, printed])
+        nbformat.write(node, path := tmp_path / f"{cell_id}.ipynb")
+        pages.settle(path)
+        return path.read_text()
+
+    again = run("4e5f6a7b", "later", "one\n", "two\n")
+    assert run("0a1b2c3d", "now", "one\ntwo\n") == again
+    assert "one\\n" in again and "later" not in again

@@ -11,6 +11,8 @@ from importlib import resources
 from noisyseg.reporting import write_text
 
 HOME = "../index.html"  # of a page of a study, the page that leads to it
+INJECTED = "injected-parameters"  # papermill's tag
+WIDGET = "application/vnd.jupyter.widget-view+json"
 DESCRIPTION = 300  # characters of a picture's description, at most
 
 
@@ -31,6 +33,33 @@ def notebook_page(notebook, page, *, home=HOME):
     nodes = nbformat.read(notebook, as_version=4)
     describe_pictures(nodes.cells)
     _write(nodes, page, home)
+
+
+def settle(notebook):
+    """Take out of an executed notebook what differs from one run to the next.
+
+    Times, the id of the cell that papermill injects, bars of progress, and how often
+    printing paused. What is left has the same bytes when its outputs are the same.
+
+    Parameters
+    ----------
+    notebook : str or Path
+        Written anew in its place.
+    """
+    import nbformat
+    from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+
+    nodes = nbformat.read(notebook, as_version=4)
+    nodes, _ = CoalesceStreamsPreprocessor().preprocess(nodes, {})
+    for part in (nodes, *nodes.cells):
+        for key in ("papermill", "execution", "widgets"):
+            part.metadata.pop(key, None)
+    for cell in nodes.cells:
+        if INJECTED in cell.metadata.get("tags", ()):
+            cell.id = INJECTED
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if WIDGET not in o.get("data", {})]
+    write_text(notebook, nbformat.writes(nodes) + "\n")
 
 
 def markdown_page(markdown, page, *, home=None):

@@ -87,7 +87,8 @@ def make_data(params, folder, labelmaps=None, coding=None):
 def run_notebook(params, name):
     """Execute a notebook and write its page.
 
-    The filled notebook goes to ``results/notebooks``, the page to ``reports/<name>``.
+    The filled notebook goes to ``results/notebooks``, the page to ``reports/<name>``;
+    neither tells when it was made.
     A parameter that the notebook does not declare is an error.
     """
     import papermill
@@ -102,6 +103,7 @@ def run_notebook(params, name):
     papermill.execute_notebook(
         source, filled, parameters=given, kernel_name="python3", progress_bar=True
     )
+    pages.settle(filled)
     pages.notebook_page(filled, REPORTS / name / f"{name}.html")
 
 
