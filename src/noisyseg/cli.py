@@ -219,7 +219,9 @@ def _read_images(arguments):
 
 def _check_ending(path, *endings):
     if not path.name.endswith(endings):
-        raise ValueError(f"output must end in {' or '.join(endings)}, got {path}")
+        raise ValueError(
+            f"output must end in {' or '.join(endings)}, got {path}; name it so"
+        )
 
 
 def _write_labels(found, t1, canonical, arguments):

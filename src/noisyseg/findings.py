@@ -111,8 +111,7 @@ def _select(scores, where, arms):
     structure = where.pop("structure")
     chosen = scores[scores["arm"].isin(arms)]
     for key, value in where.items():
-        if key not in chosen:
-            raise ValueError(f"key must be one of {', '.join(chosen)}, got {key!r}")
+        check_choice("key", key, list(chosen))
         chosen = chosen[chosen[key] == value]
     if structure == ALL:
         chosen = chosen[chosen["structure"] != "background"]
@@ -168,7 +167,9 @@ def _cell(folder, cell):
     for key, value in cell.where.items():
         table = table[table[key] == value]
     if len(table) != 1:
-        raise ValueError(f"{path} must have one row {cell.where}, got {len(table)}")
+        raise ValueError(
+            f"{path} must have one row {cell.where}, got {len(table)}; say which"
+        )
     row = table.iloc[0]
     value = float(row[cell.value])
     low, high = (float(row[key]) if key else value for key in (cell.low, cell.high))

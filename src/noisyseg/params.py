@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from noisyseg.choices import check_choice
 from noisyseg.domain_sections import REFERENCE, DomainStudy, Propagation
 from noisyseg.scenario_sections import ScenarioStudy
 from noisyseg.sections import (
@@ -54,16 +55,16 @@ class Params(Strict):
     @model_validator(mode="after")
     def _names_exist(self):
         for name, labels in self.labels.items():
-            _one_of(f"labels.{name}", name, self.cohorts)
+            check_choice(f"labels.{name}", name, self.cohorts)
             for kind, channels in labels.kinds.items():
                 for channel in channels:
                     known = self.cohorts[name].modalities
-                    _one_of(f"labels.{name}.kinds.{kind}", channel, known)
+                    check_choice(f"labels.{name}.kinds.{kind}", channel, known)
         for name, noise in self.noise.items():
-            _one_of(f"noise.{name}", name, self.labels)
+            check_choice(f"noise.{name}", name, self.labels)
             _check_noise(name, noise, self)
         for name in self.contours:
-            _one_of(f"contours.{name}", name, self.cohorts)
+            check_choice(f"contours.{name}", name, self.cohorts)
         for name, study in self.studies.items():
             _check_study(name, study, self)
         _check_organs("threshold", self.threshold, self)
@@ -78,8 +79,8 @@ class Params(Strict):
 def _check_noise(name, noise, params):
     """Refuse noise on labels that no software makes."""
     kinds = params.labels[name].kinds
-    _one_of(f"noise.{name}.clean", noise.clean, kinds)
-    _one_of(f"noise.{name}.like", noise.like, kinds)
+    check_choice(f"noise.{name}.clean", noise.clean, kinds)
+    check_choice(f"noise.{name}.like", noise.like, kinds)
     for kind in noise.kinds:
         if kind in kinds:
             raise ValueError(f"noise.{name}.kinds must have new names, got {kind!r}")
@@ -87,33 +88,33 @@ def _check_noise(name, noise, params):
 
 def _check_study(name, study, params):
     """Refuse a study that names a cohort, a label kind or a modality nobody has."""
-    _one_of(f"{name}.cohort", study.cohort, params.cohorts)
+    check_choice(f"{name}.cohort", study.cohort, params.cohorts)
     kinds = [*params.labels[study.cohort].kinds, "truth"]
     for reference in study.references:
-        _one_of(f"{name}.references", reference, kinds)
+        check_choice(f"{name}.references", reference, kinds)
     if study.cohort in params.noise:
         kinds += params.noise[study.cohort].kinds
     for arm_name, arm in study.arms.items():
-        _one_of(f"{name}.arms.{arm_name}.labels", arm.labels, kinds)
+        check_choice(f"{name}.arms.{arm_name}.labels", arm.labels, kinds)
         for modality in arm.inputs:
             known = params.cohorts[study.cohort].modalities
-            _one_of(f"{name}.arms.{arm_name}.inputs", modality, known)
+            check_choice(f"{name}.arms.{arm_name}.inputs", modality, known)
 
 
 def _check_organs(name, study, params):
     """Refuse organs that are not made noisy."""
-    _one_of(f"{name}.cohort", study.cohort, params.contours)
+    check_choice(f"{name}.cohort", study.cohort, params.contours)
     known = params.contours[study.cohort].structures
     for organ, structure in study.organs.items():
-        _one_of(f"{name}.organs.{organ}", structure, known)
+        check_choice(f"{name}.organs.{organ}", structure, known)
 
 
 def _check_scenario(name, scenario, params):
     """Refuse cohorts that nobody has, and inputs that a cohort lacks."""
-    _one_of(f"{name}.test", scenario.test, params.cohorts)
+    check_choice(f"{name}.test", scenario.test, params.cohorts)
     needed = {scenario.test: set(scenario.inputs)}
     for key, task in scenario.tasks.items():
-        _one_of(f"{name}.tasks.{key}.cohort", task.cohort, params.cohorts)
+        check_choice(f"{name}.tasks.{key}.cohort", task.cohort, params.cohorts)
         needed[scenario.test] |= set(task.inputs)
         needed.setdefault(task.cohort, set()).update(scenario.inputs, task.inputs)
     for cohort, inputs in needed.items():
@@ -127,10 +128,10 @@ def _check_scenario(name, scenario, params):
 
 def _check_propagation(where, name, settings, params):
     """Refuse cohorts that nobody has, and classes other than those of the study."""
-    _one_of(where, name, params.cohorts)
-    _one_of(f"{where}.source", settings.source, params.cohorts)
+    check_choice(where, name, params.cohorts)
+    check_choice(f"{where}.source", settings.source, params.cohorts)
     if settings.truth is not None:
-        _one_of(f"{where}.truth", settings.truth, params.cohorts)
+        check_choice(f"{where}.truth", settings.truth, params.cohorts)
     if settings.classes != params.mind.classes:
         raise ValueError(
             f"{where}.classes must be those of mind, {', '.join(params.mind.classes)}, "
@@ -141,12 +142,12 @@ def _check_propagation(where, name, settings, params):
 def _check_domains(name, study, params):
     """Refuse cohorts that nobody has, and borrowed labels that nobody carries over."""
     for role in ("source", "test"):
-        _one_of(f"{name}.{role}", getattr(study, role), params.cohorts)
+        check_choice(f"{name}.{role}", getattr(study, role), params.cohorts)
     cohorts = {study.source, study.test}
     for arm, row in study.arms.items():
         for cohort, kind in row.learn.items():
             known = params.cohorts if kind == REFERENCE else params.propagation
-            _one_of(f"{name}.arms.{arm}.learn", cohort, known)
+            check_choice(f"{name}.arms.{arm}.learn", cohort, known)
         cohorts |= set(row.learn)
     for cohort in sorted(cohorts):
         if len(params.cohorts[cohort].modalities) != 1:
@@ -154,11 +155,6 @@ def _check_domains(name, study, params):
                 f"cohorts.{cohort}.modalities must be one for study {name}, got "
                 f"{', '.join(params.cohorts[cohort].modalities)}; leave one"
             )
-
-
-def _one_of(where, value, known):
-    if value not in known:
-        raise ValueError(f"{where} must be one of {', '.join(known)}, got {value!r}")
 
 
 def load(path="params.yaml", scale=None):
